@@ -1,0 +1,80 @@
+package grid
+
+import "iter"
+
+// Tiling is the size of a tile in steps and cells. Zero means the whole range.
+type Tiling struct {
+	T int64 `json:"t,omitempty"`
+	Y int64 `json:"y,omitempty"`
+	X int64 `json:"x,omitempty"`
+}
+
+// Tile is one cell block of a tiling: its index in multiples of the tile size
+// from the lattice's origin, and its box, clipped to the domain.
+type Tile struct {
+	T, Y, X int64
+	Box     Box
+}
+
+// Span is the range of tile indices that a domain touches.
+type Span struct{ T, Y, X Range }
+
+// Len is the number of tiles.
+func (s Span) Len() int64 { return s.T.Len() * s.Y.Len() * s.X.Len() }
+
+// Span returns the tile indices that the domain touches.
+func (t Tiling) Span(domain Box) Span {
+	return Span{cuts(domain.T, t.T, true), cuts(domain.Y, t.Y, false), cuts(domain.X, t.X, false)}
+}
+
+// Tile returns the tile with these indices, clipped to the domain.
+func (t Tiling) Tile(ti, yi, xi int64, domain Box) Tile {
+	return Tile{ti, yi, xi, Box{cut(domain.T, t.T, ti), cut(domain.Y, t.Y, yi), cut(domain.X, t.X, xi)}}
+}
+
+// Tiles yields the tiles of a domain in order of time, row and column,
+// without holding them.
+func (t Tiling) Tiles(domain Box) iter.Seq[Tile] {
+	return func(yield func(Tile) bool) {
+		s := t.Span(domain)
+		for ti := s.T.Lo; ti < s.T.Hi; ti++ {
+			for yi := s.Y.Lo; yi < s.Y.Hi; yi++ {
+				for xi := s.X.Lo; xi < s.X.Hi; xi++ {
+					if !yield(t.Tile(ti, yi, xi, domain)) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// cuts returns the indices of the blocks of the given size that r touches; an
+// empty time range (a static domain) has one block.
+func cuts(r Range, size int64, time bool) Range {
+	if r.Len() == 0 {
+		if time {
+			return Range{0, 1}
+		}
+		return Range{}
+	}
+	if size == 0 {
+		return Range{0, 1}
+	}
+	return Range{floorDiv(r.Lo, size), floorDiv(r.Hi-1, size) + 1}
+}
+
+func cut(r Range, size, i int64) Range {
+	if size == 0 || r.Len() == 0 {
+		return r
+	}
+	return Range{i * size, (i + 1) * size}.Intersect(r)
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b != 0 && (a < 0) != (b < 0) {
+		q--
+	}
+	return q
+}
