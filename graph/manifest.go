@@ -1,0 +1,113 @@
+package graph
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Manifest is a producer's contract: what it needs, what it produces, and what
+// it asks of the machine. It is the `producer.yaml` without the image recipe
+// and travels as the image config label [ContractLabel].
+type Manifest struct {
+	Name         string          `json:"name"`
+	Description  string          `json:"description,omitempty"`
+	License      string          `json:"license,omitempty"`
+	Citation     string          `json:"citation,omitempty"`
+	Needs        []DataNeed      `json:"needs,omitempty"`
+	Produces     []VarSpec       `json:"produces"`
+	Params       json.RawMessage `json:"params,omitempty"` // JSON Schema of the params object
+	Sources      []SourceNeed    `json:"sources,omitempty"`
+	Capabilities Capabilities    `json:"capabilities"`
+	Command      []string        `json:"command"`
+}
+
+// ContractLabel is the image config label that holds the manifest as JSON.
+const ContractLabel = "dev.cubebuild.producer"
+
+// SourceNeed is a source that a producer reads, by role.
+type SourceNeed struct {
+	Name        string `json:"name" yaml:"name"`
+	Description string `json:"description,omitempty" yaml:"description,omitempty"`
+	Optional    bool   `json:"optional,omitempty" yaml:"optional,omitempty"`
+	// Inspect says that the producer can describe the source: run with
+	// operation "inspect" it writes an [Inspection] as its only output.
+	Inspect bool `json:"inspect,omitempty" yaml:"inspect,omitempty"`
+}
+
+// Inspection is what a driver says of a source: the raster's own lattice and
+// what it holds. It is pinned in cube.lock.
+type Inspection struct {
+	CRS       string     `json:"crs,omitempty" yaml:"crs,omitempty"`
+	Transform [6]float64 `json:"transform" yaml:"transform,flow"` // GDAL order
+	Width     int64      `json:"width" yaml:"width"`
+	Height    int64      `json:"height" yaml:"height"`
+	Bands     int64      `json:"bands,omitempty" yaml:"bands,omitempty"`
+	DType     string     `json:"dtype,omitempty" yaml:"dtype,omitempty"`
+	NativeRes float64    `json:"native_res_m,omitempty" yaml:"native_res_m,omitempty"` // ground metres, the coarser axis
+}
+
+// Capabilities say how a producer runs. Only CPUs reaches the container, as
+// its thread count, and so only CPUs is keyed; see ARCHITECTURE.md.
+type Capabilities struct {
+	Cost     string   `json:"cost,omitempty"`      // cpu, memory, io or gpu: a hint for the scheduler
+	Tiles    bool     `json:"tiles"`               // false: one action computes the whole domain and all times
+	Batch    int      `json:"batch,omitempty"`     // how many tiles one container start may serve
+	Network  []string `json:"network,omitempty"`   // host names it may reach
+	CPUs     float64  `json:"cpus,omitempty"`      // threads
+	CPUClass bool     `json:"cpu_class,omitempty"` // results depend on the CPU's class, so that it is keyed
+	Resources
+}
+
+// Resources are limits that no value depends on; a workspace may override them
+// and a change reruns nothing.
+type Resources struct {
+	Memory  int64         `json:"memory,omitempty"`  // bytes
+	Disk    int64         `json:"disk,omitempty"`    // bytes of scratch and output
+	PIDs    int           `json:"pids,omitempty"`    // processes and threads
+	Timeout time.Duration `json:"timeout,omitempty"` // wall time of one action, in nanoseconds
+}
+
+// Default limits of an action.
+const (
+	DefaultMemory  = 2 << 30
+	DefaultDisk    = 1 << 30
+	DefaultPIDs    = 512
+	DefaultTimeout = time.Hour
+)
+
+// WithDefaults fills in what neither manifest nor workspace says.
+func (r Resources) WithDefaults() Resources {
+	return r.Or(Resources{Memory: DefaultMemory, Disk: DefaultDisk, PIDs: DefaultPIDs, Timeout: DefaultTimeout})
+}
+
+// Or returns r with unset limits taken from o.
+func (r Resources) Or(o Resources) Resources {
+	return Resources{orDefault(r.Memory, o.Memory), orDefault(r.Disk, o.Disk),
+		orDefault(r.PIDs, o.PIDs), orDefault(r.Timeout, o.Timeout)}
+}
+
+// WithDefaults fills in what a manifest may leave out.
+func (m Manifest) WithDefaults() Manifest {
+	m.Capabilities.CPUs = orDefault(m.Capabilities.CPUs, 1)
+	m.Capabilities.Batch = orDefault(m.Capabilities.Batch, 1)
+	needs := make([]DataNeed, len(m.Needs))
+	for i, n := range m.Needs {
+		needs[i] = n.WithDefaults()
+	}
+	outs := make([]VarSpec, len(m.Produces))
+	for i, v := range m.Produces {
+		outs[i] = v.WithDefaults()
+	}
+	m.Needs, m.Produces = needs, outs
+	return m
+}
+
+// Output returns the spec of a role that the producer produces, or nil.
+func (m *Manifest) Output(role string) *VarSpec {
+	for i := range m.Produces {
+		if m.Produces[i].Name == role {
+			return &m.Produces[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package graph
+
+import (
+	"encoding/json"
+
+	"github.com/cubebuild/cube/cube/grid"
+)
+
+// Workspace is everything that a plan depends on: what cube.yaml says, with
+// the contracts of its producers' images and the pins of cube.lock filled in.
+type Workspace struct {
+	Name      string
+	Grids     map[string]grid.Grid // by name; [DefaultGrid] is the one that an instance has if it names none
+	Sources   map[string]Source
+	Instances []Instance        // in the order of cube.yaml, which is the order of merges
+	Imports   map[string]Import // variables that were imported, by name
+	Tiling    grid.Tiling       // where an instance names none
+}
+
+// DefaultGrid is the name of the grid that an instance has if it names none.
+const DefaultGrid = "default"
+
+// Source is outside data, pinned.
+type Source struct {
+	Name     string
+	URI      string
+	SHA256   Digest // zero: not pinned
+	Size     int64
+	Ext      string // the file name's extension, as ".tif": formats are told by it
+	License  string
+	Citation string
+	Native   float64 // ground metres; 0: unknown
+}
+
+// Image is what a container is made of, as far as an ActionID knows it.
+type Image struct {
+	Platform string   `json:"platform"`
+	DiffIDs  []string `json:"diff_ids"`
+	Env      []string `json:"env,omitempty"`
+	User     string   `json:"user,omitempty"`
+	Dir      string   `json:"dir,omitempty"`
+	Command  []string `json:"command"`
+
+	Ref      string `json:"-"` // as cube.yaml has it
+	Config   string `json:"-"` // config digest, for lineage
+	Manifest string `json:"-"` // manifest digest, for lineage
+}
+
+// Instance is a producer as the workspace uses it.
+type Instance struct {
+	Name      string
+	Image     Image
+	Manifest  Manifest
+	Params    json.RawMessage   // an object, defaults of the schema applied
+	Sources   map[string]string // role → source name
+	In        map[string]string // role → variable, where they differ
+	Out       map[string]string // role → variable, where they differ
+	Grid      string            // "": DefaultGrid
+	Tiling    *grid.Tiling      // nil: the workspace's
+	Resources Resources         // overrides
+	Salt      int               // raised by `cube bump`
+}
+
+// Input returns the variable that a role reads.
+func (i *Instance) Input(role string) string { return renamed(i.In, role) }
+
+// Output returns the variable that a role makes.
+func (i *Instance) Output(role string) string { return renamed(i.Out, role) }
+
+// Limits returns the instance's limits: its own, the manifest's, the defaults.
+func (i *Instance) Limits() Resources {
+	return i.Resources.Or(i.Manifest.Capabilities.Resources).WithDefaults()
+}
+
+func renamed(m map[string]string, role string) string {
+	if v, ok := m[role]; ok {
+		return v
+	}
+	return role
+}
+
+// Import is a variable that was brought in from a file and is pinned in the lock.
+type Import struct {
+	Spec    VarSpec
+	Grid    grid.Grid
+	Version Digest
+	Native  float64
+	Source  Source
+}
