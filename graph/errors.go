@@ -1,0 +1,138 @@
+package graph
+
+import (
+	"fmt"
+	"strings"
+)
+
+// MissingError says that nothing makes a variable.
+type MissingError struct {
+	Variable string
+	Nearest  string // the nearest name that there is, or ""
+	Path     []string
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s: no producer or import makes it%s%s", e.Variable, didYouMean(e.Nearest), via(e.Path))
+}
+
+// AmbiguousError says that several producers make one variable whose merge
+// policy allows one.
+type AmbiguousError struct {
+	Variable  string
+	Instances []string
+	Path      []string
+}
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("%s: made by %s, and its merge policy is %s, which allows one; rename one with out:, or drop it%s",
+		e.Variable, strings.Join(e.Instances, " and "), Replace, via(e.Path))
+}
+
+// CycleError says that a variable needs itself; the path ends where it began.
+type CycleError struct{ Path []string }
+
+func (e *CycleError) Error() string {
+	last := e.Path[len(e.Path)-1]
+	return fmt.Sprintf("%s: needs itself: %s", last, strings.Join(e.Path, " → "))
+}
+
+// MismatchError says that a variable is not what its consumer needs: What is
+// its kind, units, legend, time axis or time step, or what a merge compares.
+type MismatchError struct {
+	What     string
+	Variable string
+	Consumer string
+	Want     string
+	Have     string
+	Path     []string
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("%s: %s of %s: %s needs %s, it is %s%s", e.Variable, e.What, e.Variable, e.Consumer, e.Want, e.Have, via(e.Path))
+}
+
+// ResolutionError says that a need is finer than what the pinned sources give.
+type ResolutionError struct {
+	Variable string
+	Consumer string
+	Want     float64 // ground metres
+	Have     float64 // ground metres; 0: unknown
+	Path     []string
+}
+
+func (e *ResolutionError) Error() string {
+	if e.Have == 0 {
+		return fmt.Sprintf("%s: %s needs a native resolution of %g m or finer, and that of its source is unknown; state native_res_m for the source%s",
+			e.Variable, e.Consumer, e.Want, via(e.Path))
+	}
+	return fmt.Sprintf("%s: %s needs a native resolution of %g m or finer, and its coarsest source gives %.4g m%s",
+		e.Variable, e.Consumer, e.Want, e.Have, via(e.Path))
+}
+
+// GridError says that an instance cannot stand on its grid.
+type GridError struct {
+	Instance string
+	Grid     string
+	Problem  string
+	Nearest  string
+	Path     []string
+}
+
+func (e *GridError) Error() string {
+	return fmt.Sprintf("%s: grid %s: %s%s%s", e.Instance, e.Grid, e.Problem, didYouMean(e.Nearest), via(e.Path))
+}
+
+// via names the path from the target, where there is one worth naming.
+func via(path []string) string {
+	if len(path) < 2 {
+		return ""
+	}
+	return " (" + strings.Join(path, " → ") + ")"
+}
+
+func didYouMean(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "; did you mean " + name + "?"
+}
+
+// Nearest returns the name that is most like the given one, or "" where none
+// is near enough for a typing mistake.
+func Nearest(name string, have []string) string {
+	best, limit := "", 1+len(name)/3
+	for _, h := range have {
+		if d := editDistance(name, h); d > 0 && d <= limit {
+			best, limit = h, d-1
+		}
+	}
+	return best
+}
+
+// editDistance counts the insertions, deletions, replacements and swaps of
+// neighbours that turn a into b.
+func editDistance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		cur[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				cur[j] = min(cur[j], prev2[j-2]+1)
+			}
+		}
+		prev2, prev, cur = prev, cur, prev2
+	}
+	return prev[len(b)]
+}

@@ -1,0 +1,264 @@
+package graph
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cubebuild/cube/cube/grid"
+)
+
+// KeyVersion is the version of every key's preimage. It rises when the meaning
+// of a field changes, and then nothing that was built before is hit.
+const KeyVersion = 1
+
+// Engine versions: each rises when the engine's own work of that name could
+// change a value, and voids the keys that depend on it.
+const (
+	StagingVersion    = 1
+	ResamplingVersion = 1
+	MergingVersion    = 1
+)
+
+// ActionID is the digest of everything that one action's sandbox exposes.
+type ActionID = Digest
+
+// Static is the part of an action that all tiles of a vertex share. Its
+// digest enters every ActionID and the derivation key.
+type Static struct {
+	KeyVersion int                  `json:"key_version"`
+	Engine     EngineVersions       `json:"engine"`
+	Image      *Image               `json:"image,omitempty"` // nil for a merge
+	Params     json.RawMessage      `json:"params,omitempty"`
+	CPUs       float64              `json:"cpus,omitempty"`
+	CPUClass   string               `json:"cpu_class,omitempty"` // where the producer's results depend on it
+	Sandbox    string               `json:"sandbox,omitempty"`   // "none" where nothing isolates the action
+	Sources    map[string]SourceKey `json:"sources,omitempty"` // by role
+	Outputs    []VarSpec            `json:"outputs"`
+	Salt       int                  `json:"salt,omitempty"`
+}
+
+// EngineVersions are the versions of what the engine does to values itself.
+type EngineVersions struct {
+	Staging    int `json:"staging"`
+	Resampling int `json:"resampling"`
+	Merging    int `json:"merging"`
+}
+
+// SourceKey is what an action sees of a source: its bytes and its extension.
+type SourceKey struct {
+	SHA256 Digest `json:"sha256"`
+	Ext    string `json:"ext,omitempty"`
+}
+
+// Host is what an ActionID may hold of the machine.
+type Host struct {
+	CPUClass string // keyed only where a producer asks for it
+	Sandbox  string // keyed only where it is "none"
+}
+
+// Static returns the part of the vertex's actions that all tiles share.
+func (v *Vertex) Static(ws *Workspace, host Host) (Static, error) {
+	s := Static{KeyVersion: KeyVersion, Engine: EngineVersions{StagingVersion, ResamplingVersion, MergingVersion}}
+	for _, o := range v.Outputs {
+		s.Outputs = append(s.Outputs, keyed(o.Spec))
+	}
+	if v.IsMerge() {
+		return s, nil
+	}
+	inst := v.Instance
+	s.Image, s.Params, s.CPUs, s.Salt = &inst.Image, inst.Params, inst.Manifest.Capabilities.CPUs, inst.Salt
+	if inst.Manifest.Capabilities.CPUClass {
+		s.CPUClass = host.CPUClass
+	}
+	if host.Sandbox == "none" {
+		s.Sandbox = host.Sandbox
+	}
+	s.Sources = map[string]SourceKey{}
+	for role, name := range inst.Sources {
+		src := ws.Sources[name]
+		if src.SHA256.IsZero() {
+			return s, fmt.Errorf("%s: source %s is not pinned", v.Name, name)
+		}
+		s.Sources[role] = SourceKey{src.SHA256, src.Ext}
+	}
+	return s, nil
+}
+
+// keyed is a spec as an action is told of it: the role's name and what changes
+// a value, with the format that the producer writes.
+func keyed(v VarSpec) VarSpec {
+	format := v.Format
+	v = v.Semantic()
+	v.Format = format
+	return v
+}
+
+// Digest returns the digest of the static part, and its preimage.
+func (s Static) Digest() (Digest, []byte, error) { return hashCanonical("cube.static", s) }
+
+// Action is one container execution, fully described.
+type Action struct {
+	Static  Digest            `json:"static"`
+	Request Digest            `json:"request"` // of the request's bytes
+	Windows map[string]Digest `json:"windows"` // by role; of a merge by place
+}
+
+// ID returns the action's identity, and its preimage.
+func (a Action) ID() (ActionID, []byte, error) { return hashCanonical("cube.action", a) }
+
+// Cover is what can be known of an action without reading data: which chunks
+// its windows touch. Its key is an alias of an [ActionID].
+type Cover struct {
+	Static  Digest                 `json:"static"`
+	Request Digest                 `json:"request"`
+	Windows map[string]CoverWindow `json:"windows"`
+}
+
+// CoverWindow names the chunks that a window touches, and how they lie.
+type CoverWindow struct {
+	Chunks   Digest          `json:"chunks"` // of the chunks' value digests, in order
+	Lattice  grid.Lattice    `json:"lattice"`
+	Read     grid.Box        `json:"read"`
+	Chunk    grid.Tiling     `json:"chunk"`
+	Method   grid.Resampling `json:"method,omitempty"` // where the window is resampled
+	MinValid float64         `json:"min_valid,omitempty"`
+}
+
+// Key returns the cover key.
+func (c Cover) Key() (Digest, error) {
+	d, _, err := hashCanonical("cube.cover", c)
+	return d, err
+}
+
+// Derivation is everything that decides a vertex's output versions: the static
+// part of its actions, how its domain is cut, and the versions that it reads.
+type Derivation struct {
+	Static  Static            `json:"static"`
+	Lattice grid.Lattice      `json:"lattice"`
+	Time    grid.TimeAxis     `json:"time"`
+	Box     grid.Box          `json:"box"`
+	Domain  grid.Range        `json:"domain_time"` // what a static vertex sees of time
+	Tiling  grid.Tiling       `json:"tiling"`
+	Inputs  []DerivationInput `json:"inputs,omitempty"`
+}
+
+// DerivationInput is one bound need: its role, what is asked of the window,
+// and the version that it reads. A merge's inputs count by their order.
+type DerivationInput struct {
+	Role    string    `json:"role,omitempty"`
+	Need    *DataNeed `json:"need,omitempty"`
+	Version Digest    `json:"version"`
+}
+
+// Key returns the derivation key, and its preimage.
+func (d Derivation) Key() (Digest, []byte, error) { return hashCanonical("cube.derivation", d) }
+
+// Derivation describes the vertex for the given input versions, in the order
+// of Inputs.
+func (v *Vertex) Derivation(s Static, versions []Digest) Derivation {
+	d := Derivation{Static: s, Lattice: v.Grid.Lattice, Time: v.Grid.Time, Box: v.Box,
+		Domain: v.Grid.Box.T, Tiling: v.Tiling}
+	for i, b := range v.Inputs {
+		in := DerivationInput{Version: versions[i]}
+		if !v.IsMerge() {
+			need := b.Need
+			need.MaxRes, need.MaxStep = 0, 0 // they choose, and change no value
+			in.Role, in.Need = b.Role, &need
+		}
+		d.Inputs = append(d.Inputs, in)
+	}
+	return d
+}
+
+// Request returns what the container of a tile's action is told, as canonical
+// JSON.
+func (v *Vertex) Request(s Static, static Digest, tile grid.Tile, windows []Window) ([]byte, error) {
+	box := tile.Box
+	r := Request{Version: RequestVersion, Operation: OpRun, Params: s.Params, Seed: seed(static, box),
+		Tile: &box, Grid: NewRequestGrid(v.Grid, box),
+		Inputs: map[string]RequestInput{}, Outputs: map[string]RequestOutput{}, Sources: requestSources(s)}
+	if len(r.Params) == 0 {
+		r.Params = json.RawMessage("{}")
+	}
+	for _, w := range windows {
+		r.Inputs[w.Binding.Role] = w.request()
+	}
+	for _, o := range v.Outputs {
+		r.Outputs[o.Role] = o.request(box)
+	}
+	return Canonical(r)
+}
+
+// InspectRequest returns what a producer is told that describes its source.
+func InspectRequest(s Static) ([]byte, error) {
+	return Canonical(Request{Version: RequestVersion, Operation: OpInspect, Params: s.Params,
+		Inputs: map[string]RequestInput{}, Sources: requestSources(s),
+		Outputs: map[string]RequestOutput{"inspection": {Path: OutputDir, File: OutputDir + "/" + InspectionFile, Kind: File}}})
+}
+
+func requestSources(s Static) map[string]RequestSource {
+	out := map[string]RequestSource{}
+	for _, role := range slices.Sorted(maps.Keys(s.Sources)) {
+		dir := SourceDir + "/" + role
+		out[role] = RequestSource{Path: dir, File: dir + "/data" + s.Sources[role].Ext}
+	}
+	return out
+}
+
+func (w Window) request() RequestInput {
+	spec, need := w.Binding.Spec(), w.Binding.Need
+	dir := InputDir + "/" + w.Binding.Role
+	in := RequestInput{Path: dir, Format: need.Format, Kind: spec.Kind}
+	if spec.Kind == File {
+		in.File = dir + "/data"
+		return in
+	}
+	if need.Format == NPY {
+		in.File = dir + "/" + ArrayFile
+	}
+	box, clip := w.Box, w.Clip
+	in.Dims, in.DType, in.Shape = DimsOf(spec), spec.DType, ShapeOf(spec, box)
+	in.Units, in.Fill, in.Legend = spec.Units, spec.Fill, spec.Semantic().Legend
+	in.Window, in.Clipped, in.Grid = &box, &clip, NewRequestGrid(w.Grid, box)
+	return in
+}
+
+// OutputBox is the block of an output's own grid that a tile makes.
+func (o *Output) OutputBox(tile grid.Box) grid.Box {
+	n := orDefault(o.Spec.Refine, 1)
+	tile.Y = grid.Range{Lo: tile.Y.Lo * n, Hi: tile.Y.Hi * n}
+	tile.X = grid.Range{Lo: tile.X.Lo * n, Hi: tile.X.Hi * n}
+	if o.Spec.Kind != Time {
+		tile = tile.Static()
+	}
+	return tile
+}
+
+func (o *Output) request(tile grid.Box) RequestOutput {
+	dir := OutputDir + "/" + o.Role
+	out := RequestOutput{Path: dir, Format: o.Spec.Format, Kind: o.Spec.Kind}
+	if o.Spec.Kind == File {
+		return out
+	}
+	if o.Spec.Format == NPY {
+		out.File = dir + "/" + ArrayFile
+	}
+	box := o.OutputBox(tile)
+	out.Dims, out.DType, out.Shape = DimsOf(o.Spec), o.Spec.DType, ShapeOf(o.Spec, box)
+	out.Units, out.Fill, out.Legend = o.Spec.Units, o.Spec.Fill, o.Spec.Semantic().Legend
+	out.Box, out.Grid = &box, NewRequestGrid(o.Grid, box)
+	return out
+}
+
+// seed gives every tile its own random seed, the same on every run.
+func seed(static Digest, tile grid.Box) uint32 {
+	b := slices.Clone(static[:])
+	for _, r := range []grid.Range{tile.T, tile.Y, tile.X} {
+		b = binary.LittleEndian.AppendUint64(b, uint64(r.Lo))
+	}
+	d := Sum(b)
+	return binary.LittleEndian.Uint32(d[:])
+}

@@ -1,0 +1,196 @@
+package graph
+
+import (
+	"iter"
+
+	"github.com/cubebuild/cube/cube/grid"
+)
+
+// Plan is the DAG of vertices that the targets need. Each vertex follows
+// everything that it reads, and the order is the same for the same arguments.
+type Plan struct {
+	Targets  []string
+	Vertices []*Vertex
+}
+
+// Vertex is one producer instance on its grid, or, where Instance is nil, the
+// merge of what several instances contribute to one variable.
+type Vertex struct {
+	Name     string // of the instance, or "merge:" and the variable
+	Instance *Instance
+	GridName string
+	Grid     grid.Grid
+	Box      grid.Box // the cells that the tiles cover: the grid's, without time where no output is in time
+	Tiling   grid.Tiling
+	Inputs   []*Binding
+	Outputs  []*Output
+}
+
+// Output is one variable that a vertex makes. Where several instances
+// contribute to one variable, each makes its own [Contribution].
+type Output struct {
+	Vertex   *Vertex
+	Role     string
+	Variable string
+	Spec     VarSpec
+	Grid     grid.Grid // the vertex's, refined where the spec says so; without time for a static variable
+	Native   float64   // ground metres; 0: unknown
+}
+
+// Binding is what satisfies one need: an output of an earlier vertex, or an
+// import pinned in the lock. Exactly one of From and Import is set.
+type Binding struct {
+	Role     string
+	Need     DataNeed
+	Variable string
+	From     *Output
+	Import   *Import
+}
+
+// Spec is what the bound variable means.
+func (b *Binding) Spec() VarSpec {
+	if b.From != nil {
+		return b.From.Spec
+	}
+	return b.Import.Spec
+}
+
+// Grid is the grid that the bound variable is stored on.
+func (b *Binding) Grid() grid.Grid {
+	if b.From != nil {
+		return b.From.Grid
+	}
+	return b.Import.Grid
+}
+
+// Native is the bound variable's native resolution in ground metres, 0 where unknown.
+func (b *Binding) Native() float64 {
+	if b.From != nil {
+		return b.From.Native
+	}
+	return b.Import.Native
+}
+
+// Contribution names what one instance adds to a merged variable.
+func Contribution(variable, instance string) string { return variable + "@" + instance }
+
+// Output returns the output that makes a variable, or nil.
+func (p *Plan) Output(variable string) *Output {
+	for _, v := range p.Vertices {
+		for _, o := range v.Outputs {
+			if o.Variable == variable {
+				return o
+			}
+		}
+	}
+	return nil
+}
+
+// Len is the number of actions that the vertex expands into.
+func (v *Vertex) Len() int64 { return v.Tiling.Span(v.Box).Len() }
+
+// Tiles yields the vertex's tiles, one per action, without holding them.
+func (v *Vertex) Tiles() iter.Seq[grid.Tile] { return v.Tiling.Tiles(v.Box) }
+
+// IsMerge reports whether the engine itself computes the vertex.
+func (v *Vertex) IsMerge() bool { return v.Instance == nil }
+
+// Window is what one action reads of one input.
+type Window struct {
+	Binding *Binding
+	Grid    grid.Grid // the grid that the window is delivered on
+	Box     grid.Box  // on Grid's lattice
+	Clip    grid.Clip // what the domain's edge cut off
+	Read    grid.Box  // on the variable's own lattice: the cells that the window's values depend on
+}
+
+// Resampled reports whether the window's lattice is not the variable's own.
+func (w Window) Resampled() bool { return w.Grid.Lattice != w.Binding.Grid().Lattice }
+
+// Windows returns what the action of a tile reads, in the order of Inputs.
+func (v *Vertex) Windows(tile grid.Tile) []Window {
+	ws := make([]Window, len(v.Inputs))
+	for i, b := range v.Inputs {
+		ws[i] = v.window(b, tile.Box)
+	}
+	return ws
+}
+
+func (v *Vertex) window(b *Binding, tile grid.Box) Window {
+	own := b.Grid()
+	w := Window{Binding: b, Grid: v.Grid}
+	if b.Need.Kind == File {
+		return w
+	}
+	if b.Need.Kind == Static {
+		tile = tile.Static()
+	}
+	domain := w.Grid.Box
+	if b.Need.Grid == NativeGrid {
+		w.Grid, domain = own, own.Box
+		tile = v.onto(own, tile)
+	}
+	if b.Need.Kind == Static {
+		domain = domain.Static()
+		w.Grid.Time, w.Grid.Box = grid.TimeAxis{}, domain
+	} else {
+		tile.T = v.timeRange(b.Need, tile.T, domain.T)
+	}
+	halo := b.Need.Halo
+	halo.Before, halo.After = b.Need.Time.Before, b.Need.Time.After
+	if b.Need.Time.All {
+		halo.Before, halo.After = 0, 0
+	}
+	w.Box, w.Clip = halo.Window(tile, domain), halo.Clipped(tile, domain)
+	w.Read = v.read(w, own)
+	return w
+}
+
+// timeRange is the range of steps that a need's tile covers before its halo: a
+// vertex without time of its own sees all of it.
+func (v *Vertex) timeRange(n DataNeed, tile, domain grid.Range) grid.Range {
+	if n.Time.All || tile.Len() == 0 {
+		return domain
+	}
+	return tile
+}
+
+// onto returns the cells of g that a tile of the vertex's grid meets.
+func (v *Vertex) onto(g grid.Grid, tile grid.Box) grid.Box {
+	if g.Lattice == v.Grid.Lattice {
+		return tile
+	}
+	box := grid.Cover(v.Grid.Lattice, tile, g.Lattice, 0)
+	box.T = tile.T
+	return box.Intersect(withTime(g.Box, tile.T))
+}
+
+// read is the part of the variable's own grid that a window's values depend on.
+func (v *Vertex) read(w Window, own grid.Grid) grid.Box {
+	if !w.Resampled() {
+		return w.Box
+	}
+	margin := w.Method().Margin(w.Grid.Lattice, own.Lattice)
+	box := grid.Cover(w.Grid.Lattice, w.Box, own.Lattice, margin)
+	box.T = w.Box.T
+	return box.Intersect(withTime(own.Box, w.Box.T))
+}
+
+// Method is how the window is resampled where its lattice is not the
+// variable's own: as the need says, or as its values ask for.
+func (w Window) Method() grid.Resampling {
+	if m := w.Binding.Need.Resample; m != "" {
+		return m
+	}
+	own := w.Binding.Grid()
+	down := own.Lattice.CRS == w.Grid.Lattice.CRS && own.Lattice.DX < w.Grid.Lattice.DX
+	return grid.DefaultResampling(w.Binding.Spec().Categorical(), down)
+}
+
+func withTime(b grid.Box, t grid.Range) grid.Box {
+	b.T = t
+	return b
+}
+
+// NativeGrid as a need's grid asks for the variable's own lattice.
+const NativeGrid = "native"
