@@ -31,15 +31,15 @@ type Lattice struct {
 }
 
 // X returns the x coordinate of the centre of column c.
-func (l Lattice) X(c int64) float64 { return l.X0 + (float64(c)+0.5)*l.DX }
+func (l Lattice) X(c int64) float64 { return l.X0 + float64((float64(c)+0.5)*l.DX) }
 
 // Y returns the y coordinate of the centre of row r.
-func (l Lattice) Y(r int64) float64 { return l.Y0 - (float64(r)+0.5)*l.DY }
+func (l Lattice) Y(r int64) float64 { return l.Y0 - float64((float64(r)+0.5)*l.DY) }
 
 // Edge returns the outer corners of a block of cells: west, south, east, north.
 func (l Lattice) Edge(b Box) (west, south, east, north float64) {
-	return l.X0 + float64(b.X.Lo)*l.DX, l.Y0 - float64(b.Y.Hi)*l.DY,
-		l.X0 + float64(b.X.Hi)*l.DX, l.Y0 - float64(b.Y.Lo)*l.DY
+	return l.X0 + float64(float64(b.X.Lo)*l.DX), l.Y0 - float64(float64(b.Y.Hi)*l.DY),
+		l.X0 + float64(float64(b.X.Hi)*l.DX), l.Y0 - float64(float64(b.Y.Lo)*l.DY)
 }
 
 // GeoTransform returns the affine transform of a block's own array in GDAL's
