@@ -58,11 +58,11 @@ func Python(t testing.TB) string {
 }
 
 // Run runs script with args in the peers' interpreter and returns its standard
-// output. Any warning that Python or a package raises is an error, and so is a
-// word on standard error.
+// output. A warning is an error, unless it is one about deprecation, which
+// Python does not show its users either; and so is a word on standard error.
 func Run(t testing.TB, script string, args ...string) []byte {
 	t.Helper()
-	argv := append([]string{"-W", "error", "-c", script}, args...)
+	argv := append([]string{"-W", "error", "-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning", "-c", script}, args...)
 	cmd := exec.CommandContext(t.Context(), Python(t), argv...)
 	cmd.Env = environ()
 	var stdout, stderr bytes.Buffer
