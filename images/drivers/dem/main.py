@@ -10,7 +10,7 @@ from rasterio.warp import transform
 from raster import ENVIRONMENT, BadInput, Raster, crs_of
 from warp import METHODS, Footprint, warp
 
-REQUEST = "/cube/request.json"  # or the path given as the only argument
+REQUEST = "/cube/request.json"
 LOWEST, HIGHEST = -11500.0, 9000.0  # metres: what the surface of the Earth spans
 
 
@@ -87,8 +87,8 @@ def typed(values, output):
     return whole.astype(dtype)
 
 
-def main():
-    with open(sys.argv[1] if len(sys.argv) > 1 else REQUEST, encoding="utf-8") as f:
+def main(path=REQUEST):
+    with open(path, encoding="utf-8") as f:
         request = json.load(f)
     if request["version"] != 1:
         raise BadInput(f"request version {request['version']}: this driver speaks 1")

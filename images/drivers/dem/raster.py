@@ -101,12 +101,13 @@ class Raster:
 
     def _refuse_wrong_crs(self):
         xs, ys = self._corners()
-        degrees = max(map(abs, xs)) <= 360.5 and max(map(abs, ys)) <= 90.5
+        cell = max(abs(self.affine.a), abs(self.affine.e))
+        degrees = max(map(abs, xs)) <= 360 + cell and max(map(abs, ys)) <= 90 + cell
         if self.crs.is_geographic and not degrees:
-            raise BadInput(f"the source says {name_of(self.crs)}, which is in degrees, but reaches from "
+            raise BadInput(f"the source says {title_of(self.crs)}, which is in degrees, but reaches from "
                            f"({min(xs):g}, {min(ys):g}) to ({max(xs):g}, {max(ys):g}): say the right one in params.crs")
-        if not self.crs.is_geographic and degrees and max(abs(self.affine.a), abs(self.affine.e)) < 0.05:
-            raise BadInput(f"the source says {name_of(self.crs)}, which is not in degrees, but its cells of "
+        if not self.crs.is_geographic and degrees and cell < 0.05:
+            raise BadInput(f"the source says {title_of(self.crs)}, which is not in degrees, but its cells of "
                            f"{abs(self.affine.a):g} x {abs(self.affine.e):g} are: say the right one in params.crs")
 
     def _corners(self):
@@ -243,7 +244,7 @@ class Raster:
         sizes = np.concatenate([_ground(*lonlat[0], *lonlat[1]), _ground(*lonlat[2], *lonlat[3])])
         sizes = sizes[np.isfinite(sizes)]
         if sizes.size == 0:
-            raise BadInput(f"the source lies where {name_of(self.crs)} has no place on the ground: is it the right one?")
+            raise BadInput(f"the source lies where {title_of(self.crs)} has no place on the ground: is it the right one?")
         return float(f"{sizes.max():.6g}")
 
     def _lonlat(self, x, y):
@@ -266,6 +267,12 @@ def name_of(crs):
     """EPSG:n where the CRS is exactly that one, else its WKT."""
     code = crs.to_epsg(confidence_threshold=100)
     return f"EPSG:{code}" if code else crs.to_wkt(version="WKT2_2019")
+
+
+def title_of(crs):
+    """The CRS for people."""
+    name = name_of(crs)
+    return name if name.startswith("EPSG:") else (name.split('"') + [""])[1]
 
 
 def _ground(lon0, lat0, lon1, lat1):
