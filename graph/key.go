@@ -25,9 +25,9 @@ const (
 // ActionID is the digest of everything that one action's sandbox exposes.
 type ActionID = Digest
 
-// Static is the part of an action that all tiles of a vertex share. Its
+// Shared is the part of an action that all tiles of a vertex share. Its
 // digest enters every ActionID and the derivation key.
-type Static struct {
+type Shared struct {
 	KeyVersion int                  `json:"key_version"`
 	Engine     EngineVersions       `json:"engine"`
 	Image      *Image               `json:"image,omitempty"` // nil for a merge
@@ -35,7 +35,7 @@ type Static struct {
 	CPUs       float64              `json:"cpus,omitempty"`
 	CPUClass   string               `json:"cpu_class,omitempty"` // where the producer's results depend on it
 	Sandbox    string               `json:"sandbox,omitempty"`   // "none" where nothing isolates the action
-	Sources    map[string]SourceKey `json:"sources,omitempty"` // by role
+	Sources    map[string]SourceKey `json:"sources,omitempty"`   // by role
 	Outputs    []VarSpec            `json:"outputs"`
 	Salt       int                  `json:"salt,omitempty"`
 }
@@ -59,9 +59,9 @@ type Host struct {
 	Sandbox  string // keyed only where it is "none"
 }
 
-// Static returns the part of the vertex's actions that all tiles share.
-func (v *Vertex) Static(ws *Workspace, host Host) (Static, error) {
-	s := Static{KeyVersion: KeyVersion, Engine: EngineVersions{StagingVersion, ResamplingVersion, MergingVersion}}
+// Shared returns the part of the vertex's actions that all tiles share.
+func (v *Vertex) Shared(ws *Workspace, host Host) (Shared, error) {
+	s := Shared{KeyVersion: KeyVersion, Engine: EngineVersions{StagingVersion, ResamplingVersion, MergingVersion}}
 	for _, o := range v.Outputs {
 		s.Outputs = append(s.Outputs, keyed(o.Spec))
 	}
@@ -96,12 +96,12 @@ func keyed(v VarSpec) VarSpec {
 	return v
 }
 
-// Digest returns the digest of the static part, and its preimage.
-func (s Static) Digest() (Digest, []byte, error) { return hashCanonical("cube.static", s) }
+// Digest returns the digest of the shared part, and its preimage.
+func (s Shared) Digest() (Digest, []byte, error) { return hashCanonical("cube.shared", s) }
 
 // Action is one container execution, fully described.
 type Action struct {
-	Static  Digest            `json:"static"`
+	Shared  Digest            `json:"shared"`
 	Request Digest            `json:"request"` // of the request's bytes
 	Windows map[string]Digest `json:"windows"` // by role; of a merge by place
 }
@@ -112,7 +112,7 @@ func (a Action) ID() (ActionID, []byte, error) { return hashCanonical("cube.acti
 // Cover is what can be known of an action without reading data: which chunks
 // its windows touch. Its key is an alias of an [ActionID].
 type Cover struct {
-	Static  Digest                 `json:"static"`
+	Shared  Digest                 `json:"shared"`
 	Request Digest                 `json:"request"`
 	Windows map[string]CoverWindow `json:"windows"`
 }
@@ -133,14 +133,14 @@ func (c Cover) Key() (Digest, error) {
 	return d, err
 }
 
-// Derivation is everything that decides a vertex's output versions: the static
+// Derivation is everything that decides a vertex's output versions: the shared
 // part of its actions, how its domain is cut, and the versions that it reads.
 type Derivation struct {
-	Static  Static            `json:"static"`
+	Shared  Shared            `json:"shared"`
 	Lattice grid.Lattice      `json:"lattice"`
 	Time    grid.TimeAxis     `json:"time"`
 	Box     grid.Box          `json:"box"`
-	Domain  grid.Range        `json:"domain_time"` // what a static vertex sees of time
+	Domain  grid.Range        `json:"domain_time"` // what a static output sees of time
 	Tiling  grid.Tiling       `json:"tiling"`
 	Inputs  []DerivationInput `json:"inputs,omitempty"`
 }
@@ -158,8 +158,8 @@ func (d Derivation) Key() (Digest, []byte, error) { return hashCanonical("cube.d
 
 // Derivation describes the vertex for the given input versions, in the order
 // of Inputs.
-func (v *Vertex) Derivation(s Static, versions []Digest) Derivation {
-	d := Derivation{Static: s, Lattice: v.Grid.Lattice, Time: v.Grid.Time, Box: v.Box,
+func (v *Vertex) Derivation(s Shared, versions []Digest) Derivation {
+	d := Derivation{Shared: s, Lattice: v.Grid.Lattice, Time: v.Grid.Time, Box: v.Box,
 		Domain: v.Grid.Box.T, Tiling: v.Tiling}
 	for i, b := range v.Inputs {
 		in := DerivationInput{Version: versions[i]}
@@ -175,9 +175,9 @@ func (v *Vertex) Derivation(s Static, versions []Digest) Derivation {
 
 // Request returns what the container of a tile's action is told, as canonical
 // JSON.
-func (v *Vertex) Request(s Static, static Digest, tile grid.Tile, windows []Window) ([]byte, error) {
+func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Window) ([]byte, error) {
 	box := tile.Box
-	r := Request{Version: RequestVersion, Operation: OpRun, Params: s.Params, Seed: seed(static, box),
+	r := Request{Version: RequestVersion, Operation: OpRun, Params: s.Params, Seed: seed(shared, box),
 		Tile: &box, Grid: NewRequestGrid(v.Grid, box),
 		Inputs: map[string]RequestInput{}, Outputs: map[string]RequestOutput{}, Sources: requestSources(s)}
 	if len(r.Params) == 0 {
@@ -193,13 +193,20 @@ func (v *Vertex) Request(s Static, static Digest, tile grid.Tile, windows []Wind
 }
 
 // InspectRequest returns what a producer is told that describes its source.
-func InspectRequest(s Static) ([]byte, error) {
+func InspectRequest(s Shared) ([]byte, error) {
 	return Canonical(Request{Version: RequestVersion, Operation: OpInspect, Params: s.Params,
 		Inputs: map[string]RequestInput{}, Sources: requestSources(s),
-		Outputs: map[string]RequestOutput{"inspection": {Path: OutputDir, File: OutputDir + "/" + InspectionFile, Kind: File}}})
+		Outputs: InspectOutputs()})
 }
 
-func requestSources(s Static) map[string]RequestSource {
+// InspectOutputs is what operation inspect asks for: one file that holds an
+// [Inspection] as JSON.
+func InspectOutputs() map[string]RequestOutput {
+	dir := OutputDir + "/" + InspectionRole
+	return map[string]RequestOutput{InspectionRole: {Path: dir, File: dir + "/" + InspectionFile, Kind: File}}
+}
+
+func requestSources(s Shared) map[string]RequestSource {
 	out := map[string]RequestSource{}
 	for _, role := range slices.Sorted(maps.Keys(s.Sources)) {
 		dir := SourceDir + "/" + role
@@ -254,8 +261,8 @@ func (o *Output) request(tile grid.Box) RequestOutput {
 }
 
 // seed gives every tile its own random seed, the same on every run.
-func seed(static Digest, tile grid.Box) uint32 {
-	b := slices.Clone(static[:])
+func seed(shared Digest, tile grid.Box) uint32 {
+	b := slices.Clone(shared[:])
 	for _, r := range []grid.Range{tile.T, tile.Y, tile.X} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(r.Lo))
 	}

@@ -70,7 +70,7 @@ type Resources struct {
 // Default limits of an action.
 const (
 	DefaultMemory  = 2 << 30
-	DefaultDisk    = 1 << 30
+	DefaultDisk    = 256 << 20
 	DefaultPIDs    = 512
 	DefaultTimeout = time.Hour
 )

@@ -45,6 +45,9 @@ type Binding struct {
 	Variable string
 	From     *Output
 	Import   *Import
+	// Method is how windows are resampled where they are not on the
+	// variable's own lattice: as the need says, or as its values ask for.
+	Method grid.Resampling
 }
 
 // Spec is what the bound variable means.
@@ -160,31 +163,25 @@ func (v *Vertex) onto(g grid.Grid, tile grid.Box) grid.Box {
 	if g.Lattice == v.Grid.Lattice {
 		return tile
 	}
-	box := grid.Cover(v.Grid.Lattice, tile, g.Lattice, 0)
-	box.T = tile.T
-	return box.Intersect(withTime(g.Box, tile.T))
+	// Resolve has covered the whole domain, of which this is a part.
+	box, err := grid.Cover(v.Grid.Lattice, tile, g, 0)
+	if err != nil {
+		return grid.Box{}
+	}
+	return withTime(box, tile.T)
 }
 
-// read is the part of the variable's own grid that a window's values depend on.
+// read is the part of the variable's own grid that a window's values depend
+// on; it is empty where the window lies outside.
 func (v *Vertex) read(w Window, own grid.Grid) grid.Box {
 	if !w.Resampled() {
-		return w.Box
+		return w.Box.Intersect(withTime(own.Box, w.Box.T))
 	}
-	margin := w.Method().Margin(w.Grid.Lattice, own.Lattice)
-	box := grid.Cover(w.Grid.Lattice, w.Box, own.Lattice, margin)
-	box.T = w.Box.T
-	return box.Intersect(withTime(own.Box, w.Box.T))
-}
-
-// Method is how the window is resampled where its lattice is not the
-// variable's own: as the need says, or as its values ask for.
-func (w Window) Method() grid.Resampling {
-	if m := w.Binding.Need.Resample; m != "" {
-		return m
+	box, err := w.Binding.Method.Cover(w.Grid.Lattice, w.Box, own)
+	if err != nil {
+		return grid.Box{}
 	}
-	own := w.Binding.Grid()
-	down := own.Lattice.CRS == w.Grid.Lattice.CRS && own.Lattice.DX < w.Grid.Lattice.DX
-	return grid.DefaultResampling(w.Binding.Spec().Categorical(), down)
+	return withTime(box, w.Box.T)
 }
 
 func withTime(b grid.Box, t grid.Range) grid.Box {

@@ -13,8 +13,9 @@ const (
 	SourceDir      = "/cube/sources"
 	OutputDir      = "/cube/out"
 	ScratchDir     = "/cube/scratch"
-	ArrayFile      = "data.npy"        // of a window or output in format npy
-	InspectionFile = "inspection.json" // in OutputDir, of operation inspect
+	ArrayFile      = "data.npy"   // of a window or output in format npy
+	InspectionRole = "inspection" // the one output of operation inspect
+	InspectionFile = "data.json"  // of the output "inspection" of operation inspect
 )
 
 // RequestVersion is the version of [Request]; a producer refuses others.
@@ -45,6 +46,7 @@ type Request struct {
 // RequestGrid places a block of cells on the ground and in time.
 type RequestGrid struct {
 	CRS       grid.CRS      `json:"crs"`
+	Unit      string        `json:"unit,omitempty"` // of coordinates: metre or degree
 	DX        float64       `json:"dx"`
 	DY        float64       `json:"dy"`
 	X0        float64       `json:"x0"` // north-west corner of cell (0, 0)
@@ -101,7 +103,7 @@ type RequestOutput struct {
 // NewRequestGrid describes a block of g.
 func NewRequestGrid(g grid.Grid, b grid.Box) *RequestGrid {
 	l := g.Lattice
-	r := &RequestGrid{CRS: l.CRS, DX: l.DX, DY: l.DY, X0: l.X0, Y0: l.Y0, Transform: l.GeoTransform(b)}
+	r := &RequestGrid{CRS: l.CRS, Unit: l.CRS.Unit(), DX: l.DX, DY: l.DY, X0: l.X0, Y0: l.Y0, Transform: l.GeoTransform(b)}
 	if !g.Time.IsZero() && b.T.Len() > 0 {
 		r.Time = &RequestTimes{g.Time.Origin, g.Time.Step}
 	}

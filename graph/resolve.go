@@ -139,7 +139,11 @@ func (r *resolver) vertex(inst *Instance, path []string) *Vertex {
 		return nil
 	}
 	for _, spec := range inst.Manifest.Produces {
-		o := r.output(v, g, spec)
+		o, err := r.output(v, g, spec)
+		if err != nil {
+			r.fail(&GridError{Instance: inst.Name, Grid: gridName, Problem: err.Error(), Path: path})
+			return nil
+		}
 		if r.outputs[o.Variable] == nil {
 			r.outputs[o.Variable] = o
 		}
@@ -150,16 +154,19 @@ func (r *resolver) vertex(inst *Instance, path []string) *Vertex {
 	return v
 }
 
-func (r *resolver) output(v *Vertex, g grid.Grid, spec VarSpec) *Output {
+func (r *resolver) output(v *Vertex, g grid.Grid, spec VarSpec) (*Output, error) {
 	name := v.Instance.Output(spec.Name)
 	if len(r.makers[name]) > 1 {
 		name = Contribution(name, v.Name)
 	}
-	og := g.Refine(spec.Refine)
+	og, err := g.Refine(spec.Refine)
+	if err != nil {
+		return nil, err
+	}
 	if spec.Kind != Time {
 		og.Time, og.Box = grid.TimeAxis{}, og.Box.Static()
 	}
-	return &Output{Vertex: v, Role: spec.Name, Variable: name, Spec: spec, Grid: og, Native: r.native(v, og, spec)}
+	return &Output{Vertex: v, Role: spec.Name, Variable: name, Spec: spec, Grid: og, Native: r.native(v, og, spec)}, nil
 }
 
 // makesTime reports whether the instance produces anything in time.
@@ -211,7 +218,46 @@ func (r *resolver) bind(v *Vertex, g grid.Grid, need DataNeed, path []string) *B
 		r.fail(err)
 		return nil
 	}
+	if err := b.place(v, g, path); err != nil {
+		r.fail(err)
+		return nil
+	}
 	return b
+}
+
+// place decides how the variable comes onto the vertex's grid, once for the
+// whole domain, so that no tile's place has a say in it.
+func (b *Binding) place(v *Vertex, g grid.Grid, path []string) error {
+	own := b.Grid()
+	if b.Need.Kind == File || own.Lattice == g.Lattice {
+		if b.Need.Kind != File && !own.Box.Static().Contains(g.Box.Static()) && b.Need.Grid != NativeGrid {
+			return &GridError{Instance: v.Name, Grid: v.GridName, Path: path,
+				Problem: fmt.Sprintf("it is larger than that of %s: %s, not within %s", b.Variable, g.Box.Static(), own.Box.Static())}
+		}
+		return nil
+	}
+	fail := func(err error) error {
+		return &GridError{Instance: v.Name, Grid: v.GridName, Path: path, Problem: fmt.Sprintf("%s cannot be brought onto it: %v", b.Variable, err)}
+	}
+	cover, err := grid.Cover(g.Lattice, g.Box.Static(), own, 0)
+	if err != nil {
+		return fail(err)
+	}
+	if cover.Empty() {
+		return fail(errors.New("the two do not meet"))
+	}
+	if b.Method = b.Need.Resample; b.Method == "" {
+		down, err := grid.Downscale(g.Lattice, g.Box.Static(), own.Lattice)
+		if err != nil {
+			return fail(err)
+		}
+		b.Method = grid.Default(b.Spec().Categorical(), down)
+	}
+	_, err = b.Method.Cover(g.Lattice, g.Box.Static(), own)
+	if err != nil {
+		return fail(err)
+	}
+	return nil
 }
 
 func check(v *Vertex, g grid.Grid, b *Binding, path []string) error {
@@ -236,7 +282,7 @@ func check(v *Vertex, g grid.Grid, b *Binding, path []string) error {
 			return mismatch("time axis", timeText(g), timeText(own))
 		}
 	}
-	if need.MaxRes > 0 && !grid.FineEnough(b.Native(), need.MaxRes) {
+	if need.MaxRes > 0 && !(b.Native() > 0 && grid.FinerOrEqual(b.Native(), need.MaxRes)) {
 		return &ResolutionError{Variable: b.Variable, Consumer: v.Name, Want: need.MaxRes, Have: b.Native(), Path: path}
 	}
 	return nil

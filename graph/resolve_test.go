@@ -1,0 +1,290 @@
+package graph
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/google/go-cmp/cmp"
+)
+
+// terrain is a workspace in which slope needs elevation, and hazard both.
+func terrain() Workspace {
+	g := grid.Grid{Lattice: grid.Lattice{CRS: "EPSG:32613", DX: 30, DY: 30, X0: 430000, Y0: 4490000},
+		Box: grid.Box{Y: grid.Range{Hi: 100}, X: grid.Range{Hi: 90}}}
+	coarse := g
+	coarse.Lattice.DX, coarse.Lattice.DY = 300, 300
+	coarse.Box = grid.Box{Y: grid.Range{Hi: 10}, X: grid.Range{Hi: 9}}
+	timed, err := coarse.WithTime(0, 24*3600, 3600)
+	if err != nil {
+		panic(err)
+	}
+	tiles := Capabilities{Tiles: true}
+	elevation := VarSpec{Name: "elevation", Units: "m"}
+	return Workspace{
+		Grids:   map[string]grid.Grid{DefaultGrid: g, "coarse": coarse, "weather": timed},
+		Sources: map[string]Source{"dem": {Name: "dem", SHA256: Sum([]byte("dem")), Native: 30}},
+		Tiling:  grid.Tiling{Y: 32, X: 32, T: 6},
+		Instances: []Instance{
+			{Name: "dem", Sources: map[string]string{"raster": "dem"}, Manifest: Manifest{Capabilities: tiles, Produces: []VarSpec{elevation}}},
+			{Name: "slope", Manifest: Manifest{Capabilities: tiles,
+				Needs:    []DataNeed{{Variable: "elevation", Units: "m", Halo: grid.Halo{Y: 1, X: 1}, MaxRes: 30}},
+				Produces: []VarSpec{{Name: "slope", Units: "degree"}}}},
+			{Name: "hazard", Manifest: Manifest{Capabilities: tiles,
+				Needs:    []DataNeed{{Variable: "slope"}, {Variable: "elevation"}},
+				Produces: []VarSpec{{Name: "hazard"}}}},
+		},
+	}
+}
+
+func vertexNames(p *Plan) []string {
+	var out []string
+	for _, v := range p.Vertices {
+		out = append(out, v.Name)
+	}
+	return out
+}
+
+func TestAPlanHoldsWhatTheTargetNeedsInOrder(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string][]string{
+		"elevation": {"dem"},
+		"slope":     {"dem", "slope"},
+		"hazard":    {"dem", "slope", "hazard"},
+	} {
+		p, err := Resolve(terrain(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, vertexNames(p)); d != "" {
+			t.Errorf("%s: %s", target, d)
+		}
+	}
+}
+
+func TestRenamesLetOneProducerServeTwice(t *testing.T) {
+	t.Parallel()
+	ws := terrain()
+	again := ws.Instances[1]
+	again.Name, again.Out = "slope2", map[string]string{"slope": "steepness"}
+	ws.Instances = append(ws.Instances, again)
+	p, err := Resolve(ws, "steepness", "slope")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"dem", "slope2", "slope"}, vertexNames(p)); d != "" {
+		t.Error(d)
+	}
+	a, _ := p.Vertices[1].Shared(&ws, Host{})
+	b, _ := p.Vertices[2].Shared(&ws, Host{})
+	if d := cmp.Diff(a, b); d != "" {
+		t.Errorf("a rename reached the key: %s", d)
+	}
+}
+
+func TestAMistakeIsNamedWithThePathFromTheTarget(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*Workspace)
+		target string
+		want   any
+		text   string
+	}{
+		"a target that nothing makes": {func(*Workspace) {}, "slpoe", new(*MissingError), "did you mean slope?"},
+		"a need that nothing makes": {func(ws *Workspace) { ws.Instances[1].Manifest.Needs[0].Variable = "elevatoin" }, "hazard",
+			new(*MissingError), "elevatoin: no producer or import makes it; did you mean elevation? (hazard → slope → elevatoin)"},
+		"two producers": {func(ws *Workspace) {
+			two := ws.Instances[0]
+			two.Name = "dem2"
+			ws.Instances = append(ws.Instances, two)
+		}, "slope", new(*AmbiguousError), "made by dem and dem2"},
+		"an import beside a producer": {func(ws *Workspace) { ws.Imports = map[string]Import{"elevation": {}} }, "slope",
+			new(*AmbiguousError), "made by import and dem"},
+		"a cycle": {func(ws *Workspace) {
+			ws.Instances[0].Manifest.Needs = []DataNeed{{Variable: "hazard"}}
+		}, "hazard", new(*CycleError), "hazard → slope → elevation → hazard"},
+		"another kind": {func(ws *Workspace) { ws.Instances[1].Manifest.Needs[0].Kind = Time }, "slope",
+			new(*MismatchError), "slope needs time, it is static"},
+		"other units": {func(ws *Workspace) { ws.Instances[1].Manifest.Needs[0].Units = "ft" }, "slope",
+			new(*MismatchError), "units of elevation: slope needs ft, it is m"},
+		"unknown units": {func(ws *Workspace) { ws.Instances[0].Manifest.Produces[0].Units = "" }, "slope",
+			new(*MismatchError), "it is unknown"},
+		"another legend": {func(ws *Workspace) { ws.Instances[2].Manifest.Needs[0].Legend = []Class{{Value: 1, Name: "flat"}} }, "hazard",
+			new(*MismatchError), "1 = flat, it is no legend"},
+		"too coarse a source": {func(ws *Workspace) { ws.Sources["dem"] = Source{Name: "dem", Native: 92.6} }, "slope",
+			new(*ResolutionError), "30 m or finer, and its coarsest source gives 92.6 m"},
+		"a source of unknown resolution": {func(ws *Workspace) { ws.Sources["dem"] = Source{Name: "dem"} }, "slope",
+			new(*ResolutionError), "native_res_m"},
+		"a coarse grid between": {func(ws *Workspace) { ws.Instances[0].Grid = "coarse" }, "slope",
+			new(*ResolutionError), "gives 300"},
+		"no such grid": {func(ws *Workspace) { ws.Instances[0].Grid = "corse" }, "slope",
+			new(*GridError), "did you mean coarse?"},
+		"a variable in time on a grid without": {func(ws *Workspace) { ws.Instances[0].Manifest.Produces[0].Kind = Time }, "elevation",
+			new(*GridError), "it has no time axis"},
+		"a grid larger than its input's": {func(ws *Workspace) {
+			g := ws.Grids[DefaultGrid]
+			g.Box.Y.Hi++
+			ws.Grids["larger"] = g
+			ws.Instances[1].Grid = "larger"
+		}, "slope", new(*GridError), "it is larger than that of elevation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ws := terrain()
+			tc.change(&ws)
+			_, err := Resolve(ws, tc.target)
+			if err == nil || !errors.As(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
+				t.Errorf("got %v, want a %T with %q", err, tc.want, tc.text)
+			}
+		})
+	}
+}
+
+func TestContributionsOfSeveralInstancesAreMerged(t *testing.T) {
+	t.Parallel()
+	ws := terrain()
+	ws.Instances[0].Manifest.Produces[0].Merge = MonotoneMax
+	two := ws.Instances[0]
+	two.Name = "dem2"
+	ws.Instances = append(ws.Instances, two)
+	p, err := Resolve(ws, "slope")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"dem", "dem2", "merge:elevation", "slope"}, vertexNames(p)); d != "" {
+		t.Fatal(d)
+	}
+	merge := p.Vertices[2]
+	if !merge.IsMerge() || merge.Inputs[0].Variable != "elevation@dem" || p.Vertices[3].Inputs[0].From != merge.Outputs[0] {
+		t.Errorf("merge reads %s, slope reads %v", merge.Inputs[0].Variable, p.Vertices[3].Inputs[0].From)
+	}
+	ws.Instances[3].Manifest.Produces = []VarSpec{{Name: "elevation", Units: "ft", Merge: MonotoneMax}}
+	if _, err := Resolve(ws, "slope"); !errors.As(err, new(*MismatchError)) {
+		t.Errorf("metres and feet were merged: %v", err)
+	}
+}
+
+func TestAWindowOfAnotherGridIsResampledByOneMethod(t *testing.T) {
+	t.Parallel()
+	ws := terrain()
+	ws.Instances[2].Grid = "coarse"
+	p, err := Resolve(ws, "hazard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := p.Vertices[2]
+	for tile := range v.Tiles() {
+		for _, w := range v.Windows(tile) {
+			if !w.Resampled() || w.Binding.Method != grid.Average || w.Box != tile.Box || !w.Read.Contains(grid.Box{
+				Y: grid.Range{Lo: tile.Box.Y.Lo * 10, Hi: tile.Box.Y.Hi * 10}, X: grid.Range{Lo: tile.Box.X.Lo * 10, Hi: tile.Box.X.Hi * 10}}) {
+				t.Errorf("%s: %+v", tile.Box, w)
+			}
+		}
+	}
+}
+
+func key(t *testing.T, ws Workspace, target string, versions ...Digest) Digest {
+	t.Helper()
+	p, err := Resolve(ws, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := p.Vertices[len(p.Vertices)-1]
+	s, err := v.Shared(&ws, Host{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(versions) < len(v.Inputs) {
+		versions = append(versions, Sum([]byte("v")))
+	}
+	k, _, err := v.Derivation(s, versions).Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestADerivationKeyChangesWithWhatDecidesAVersion(t *testing.T) {
+	t.Parallel()
+	base := key(t, terrain(), "slope")
+	for name, tc := range map[string]struct {
+		change func(*Workspace)
+		same   bool
+	}{
+		"nothing":                    {func(*Workspace) {}, true},
+		"its params":                 {func(ws *Workspace) { ws.Instances[1].Params = []byte(`{"method":"horn"}`) }, false},
+		"its image":                  {func(ws *Workspace) { ws.Instances[1].Image.DiffIDs = []string{"sha256:1"} }, false},
+		"the image tag":              {func(ws *Workspace) { ws.Instances[1].Image.Ref = "slope:v2" }, true},
+		"its limits":                 {func(ws *Workspace) { ws.Instances[1].Resources.Memory = 1 << 20 }, true},
+		"its cpus":                   {func(ws *Workspace) { ws.Instances[1].Manifest.Capabilities.CPUs = 4 }, false},
+		"its salt":                   {func(ws *Workspace) { ws.Instances[1].Salt++ }, false},
+		"its halo":                   {func(ws *Workspace) { ws.Instances[1].Manifest.Needs[0].Halo = grid.Halo{Y: 2, X: 2} }, false},
+		"what it asks of resolution": {func(ws *Workspace) { ws.Instances[1].Manifest.Needs[0].MaxRes = 100 }, true},
+		"its units":                  {func(ws *Workspace) { ws.Instances[1].Manifest.Produces[0].Units = "1" }, false},
+		"its long name":              {func(ws *Workspace) { ws.Instances[1].Manifest.Produces[0].LongName = "Slope" }, true},
+		"its schema":                 {func(ws *Workspace) { ws.Instances[1].Manifest.Produces[0].Schema = 2 }, false},
+		"its name":                   {func(ws *Workspace) { ws.Instances[1].Name = "gradient" }, true},
+		"the tiling":                 {func(ws *Workspace) { ws.Tiling.Y = 16 }, false},
+		"the domain":                 {func(ws *Workspace) { g := ws.Grids[DefaultGrid]; g.Box.Y.Hi = 99; ws.Grids[DefaultGrid] = g }, false},
+		"another instance":           {func(ws *Workspace) { ws.Instances[2].Params = []byte(`{"x":1}`) }, true},
+	} {
+		ws := terrain()
+		tc.change(&ws)
+		if got := key(t, ws, "slope") == base; got != tc.same {
+			t.Errorf("%s: the key is the same: %v, want %v", name, got, tc.same)
+		}
+	}
+	if key(t, terrain(), "slope", Sum([]byte("another version"))) == base {
+		t.Error("another input version has the same key")
+	}
+}
+
+func TestALargerDomainKeepsTheRequestsOfItsTiles(t *testing.T) {
+	t.Parallel()
+	requests := func(rows int64) map[string]grid.Box {
+		ws := terrain()
+		g := ws.Grids[DefaultGrid]
+		g.Box.Y.Hi = rows
+		ws.Grids[DefaultGrid] = g
+		p, err := Resolve(ws, "slope")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := p.Vertices[1]
+		s, _ := v.Shared(&ws, Host{})
+		d, _, _ := s.Digest()
+		out := map[string]grid.Box{}
+		for tile := range v.Tiles() {
+			r, err := v.Request(s, d, tile, v.Windows(tile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out[string(r)] = tile.Box
+		}
+		return out
+	}
+	small, large := requests(96), requests(128)
+	var fresh []grid.Range
+	for r, box := range large {
+		if _, ok := small[r]; !ok {
+			fresh = append(fresh, box.Y)
+		}
+	}
+	slices.SortFunc(fresh, func(a, b grid.Range) int { return int(a.Lo - b.Lo) })
+	want := []grid.Range{{Lo: 64, Hi: 96}, {Lo: 64, Hi: 96}, {Lo: 64, Hi: 96}, {Lo: 96, Hi: 128}, {Lo: 96, Hi: 128}, {Lo: 96, Hi: 128}}
+	if d := cmp.Diff(want, fresh); d != "" {
+		t.Errorf("new requests are not just those of the new row and of the row that was clipped: %s", d)
+	}
+}
+
+func TestNearestFindsTypingMistakesAndNothingElse(t *testing.T) {
+	t.Parallel()
+	have := []string{"elevation", "slope", "aspect"}
+	for name, want := range map[string]string{"slpoe": "slope", "elevatoin": "elevation", "aspec": "aspect", "wind": "", "slope": ""} {
+		if got := Nearest(name, have); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
