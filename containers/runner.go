@@ -87,7 +87,8 @@ type Mount struct {
 	// Target is the absolute path inside.
 	Target string
 
-	// Writable lets the payload write to a Bind; a Tmpfs is always writable.
+	// Writable lets the payload write to a Bind, and to a Tmpfs that has a
+	// Fill; without one a Tmpfs is always writable.
 	//
 	// As root, the runner gives the top directory of a writable bind to the
 	// payload's uid and gid. Without root, the payload's uid is the engine's
@@ -99,6 +100,15 @@ type Mount struct {
 	Size int64
 	// Keep has the Tmpfs outlive the container, as Exit.Kept[Target].
 	Keep bool
+	// Dirs are names of directories that the payload finds in the Tmpfs, its
+	// own to write to.
+	Dirs []string
+	// Fill writes what the payload finds in the Tmpfs: files that need no
+	// place on the host before and no removal after. It is called once, by
+	// Run, before the payload starts; its error is Run's. What it writes must
+	// be readable by others, and counts against Size, not as the payload's
+	// memory.
+	Fill func(root *os.Root) error
 
 	// Content is the file's bytes, for Content (at most 1 MiB).
 	Content []byte
