@@ -153,3 +153,49 @@ func (n *Node) Written() string {
 	}
 	return n.Text
 }
+
+// SetValue replaces the value of a key that is there; the key keeps its place.
+func (n *Node) SetValue(key string, value *Node) {
+	if e := n.entry(key); e != nil {
+		e.Value = value
+	}
+}
+
+// Keys are the keys of a map, in the order of the file.
+func (n *Node) Keys() []string {
+	var keys []string
+	if n != nil {
+		for _, e := range n.Entries {
+			keys = append(keys, e.Key)
+		}
+	}
+	return keys
+}
+
+// NewMap returns an empty map with the place of n.
+func (n *Node) NewMap() *Node {
+	return &Node{Kind: Map, doc: n.doc, line: n.line, col: n.col, width: n.width}
+}
+
+// Clone returns a copy of the document whose tree can be changed.
+func (d *Document) Clone() *Document {
+	c := *d
+	c.Root = d.Root.clone()
+	return &c
+}
+
+// clone copies a tree; places stay those of the first document.
+func (n *Node) clone() *Node {
+	if n == nil {
+		return nil
+	}
+	c := *n
+	c.Entries, c.Items = nil, nil
+	for _, e := range n.Entries {
+		c.Entries = append(c.Entries, Entry{e.Key, e.Name, e.Value.clone()})
+	}
+	for _, item := range n.Items {
+		c.Items = append(c.Items, item.clone())
+	}
+	return &c
+}

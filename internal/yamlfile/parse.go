@@ -399,3 +399,42 @@ func (b *builder) scalar(n *Node, tk *token.Token) {
 	}
 	n.Kind, n.Text = kind, text
 }
+
+// ParseLine reads the value that begins at byte at of one line of text. Places
+// are those in the whole line.
+func ParseLine(name, line string, at int) (*Document, error) {
+	doc, err := Parse(name, []byte(line[at:]), Limits{Bytes: 64 << 10})
+	shift := utf8.RuneCountInString(line[:at])
+	move := func(e *Error) {
+		e.Source = line
+		if e.Line <= 1 {
+			e.Line, e.Column = 1, max(1, e.Column)+shift
+		}
+	}
+	switch e := err.(type) {
+	case nil:
+	case *Error:
+		move(e)
+		return nil, e
+	case Errors:
+		for _, one := range e {
+			move(one)
+		}
+		return nil, e
+	}
+	doc.lines = []string{line}
+	doc.Root.shift(shift)
+	return doc, nil
+}
+
+// shift moves the columns of a tree.
+func (n *Node) shift(by int) {
+	n.col += by
+	for _, e := range n.Entries {
+		e.Name.col += by
+		e.Value.shift(by)
+	}
+	for _, item := range n.Items {
+		item.shift(by)
+	}
+}

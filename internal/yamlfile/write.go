@@ -3,7 +3,9 @@ package yamlfile
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -125,4 +127,30 @@ func plainOrQuoted(s string) string {
 		return `""`
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// FromJSON makes a node of a value as encoding/json decodes it with UseNumber.
+// Keys are sorted.
+func FromJSON(v any) *Node {
+	switch v := v.(type) {
+	case bool:
+		return NewBool(v)
+	case json.Number:
+		return NewNumber(string(v))
+	case string:
+		return NewString(v)
+	case []any:
+		items := make([]*Node, len(v))
+		for i, e := range v {
+			items[i] = FromJSON(e)
+		}
+		return NewList(items...)
+	case map[string]any:
+		m := NewMap()
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			m.Set(k, FromJSON(v[k]))
+		}
+		return m
+	}
+	return &Node{}
 }

@@ -1,0 +1,287 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/yamlfile"
+)
+
+// LockVersion is the version of cube.lock that is written. A lock of another
+// version is refused with what to do.
+const LockVersion = 1
+
+// Lock is cube.lock: what the names in cube.yaml stood for when it was
+// written. Nothing in it depends on the machine.
+type Lock struct {
+	Images  map[string]LockedImage  // by image, as cube.yaml has it
+	Sources map[string]LockedSource // by name
+	Imports map[string]graph.Import // by variable
+	Salts   map[string]int          // by instance; raised by cube bump
+}
+
+// LockedImage pins an image, on each platform that it was locked for.
+type LockedImage struct {
+	Index     string                 `json:"index,omitempty"` // digest of the image index, where it came from a registry
+	Platforms map[string]PlatformPin `json:"platforms"`       // by platform, such as linux/amd64
+}
+
+// PlatformPin pins an image on one platform. Digests are as OCI writes them.
+type PlatformPin struct {
+	Config   string   `json:"config"`
+	Manifest string   `json:"manifest"`
+	DiffIDs  []string `json:"diff_ids"`
+}
+
+// LockedSource pins a source. It holds only for the URI that it was made for.
+type LockedSource struct {
+	URI        string            `json:"uri"`
+	SHA256     graph.Digest      `json:"sha256"`
+	Size       int64             `json:"size"`
+	Inspection *graph.Inspection `json:"inspection,omitempty"`
+}
+
+// NewLock returns a lock that pins nothing.
+func NewLock() *Lock {
+	return &Lock{Images: map[string]LockedImage{}, Sources: map[string]LockedSource{},
+		Imports: map[string]graph.Import{}, Salts: map[string]int{}}
+}
+
+// lockLimits bound a lock: it grows with the workspace.
+var lockLimits = yamlfile.Limits{Bytes: 16 << 20, Tokens: 4 << 20}
+
+// LoadLock reads a lock. Where there is none it is an fs.ErrNotExist.
+func LoadLock(path string) (*Lock, error) {
+	data, err := readAtMost(path, int64(lockLimits.Bytes))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return ParseLock(path, data)
+}
+
+// LoadLockOrNew is LoadLock, and an empty lock where there is none.
+func LoadLockOrNew(path string) (*Lock, error) {
+	l, err := LoadLock(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return NewLock(), nil
+	}
+	return l, err
+}
+
+// ParseLock reads the text of a lock. Errors call it name.
+func ParseLock(name string, data []byte) (*Lock, error) {
+	doc, err := yamlfile.Parse(name, data, lockLimits)
+	if err != nil {
+		return nil, err
+	}
+	l := NewLock()
+	r := reader{yamlfile.NewReport()}
+	if err := lockVersion(r, doc.Root); err != nil {
+		return nil, err
+	}
+	r.Fields(doc.Root, "the lock", yamlfile.Fields{
+		"version": func(*yamlfile.Node) {},
+		"images":  func(n *yamlfile.Node) { lockSection(r, n, "images", l.Images, checkImage) },
+		"sources": func(n *yamlfile.Node) { lockSection(r, n, "sources", l.Sources, checkSource) },
+		"imports": func(n *yamlfile.Node) { lockSection(r, n, "imports", l.Imports, checkImport) },
+		"salts":   func(n *yamlfile.Node) { lockSection(r, n, "salts", l.Salts, checkSalt) },
+	})
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// lockVersion refuses a lock of another version before anything else in it is
+// looked at.
+func lockVersion(r reader, root *yamlfile.Node) error {
+	n := root.Get("version")
+	if n == nil {
+		r.Errorf(root, "this is no lock: it has no version").Hint = "to write it anew, run: cube lock"
+	} else if v := r.Int(n, 0, 1<<31); v > LockVersion {
+		r.Errorf(n, "the lock is of version %d; this cube reads version %d", v, LockVersion).Hint = "use a newer cube"
+	} else if v != LockVersion && r.Len() == 0 {
+		r.Errorf(n, "the lock is of version %d, which there never was", v).Hint = "to write it anew, run: cube lock"
+	}
+	return r.Err()
+}
+
+// lockSection reads a section, strictly, and checks each entry.
+func lockSection[T any](r reader, n *yamlfile.Node, what string, into map[string]T, check func(string, T) error) {
+	for _, e := range r.Entries(n, what) {
+		var v T
+		err := strictJSON(e.Value.JSON(), &v)
+		if err == nil {
+			err = check(e.Key, v)
+		}
+		if err != nil {
+			r.Errorf(e.Value, "%s %s: %v", what, clip(e.Key), err).Hint = "to write the lock anew, run: cube lock"
+			continue
+		}
+		into[e.Key] = v
+	}
+}
+
+// strictJSON decodes a JSON tree into a struct and refuses unknown fields.
+func strictJSON(tree, into any) error {
+	raw, err := json.Marshal(tree)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
+}
+
+func checkImage(name string, im LockedImage) error {
+	if name == "" || len(im.Platforms) == 0 {
+		return errors.New("pins no platform")
+	}
+	for _, p := range slices.Sorted(maps.Keys(im.Platforms)) {
+		pin := im.Platforms[p]
+		for _, d := range append([]string{pin.Config, pin.Manifest}, pin.DiffIDs...) {
+			if err := checkOCIDigest(d); err != nil {
+				return fmt.Errorf("%s: %w", p, err)
+			}
+		}
+	}
+	if im.Index == "" {
+		return nil
+	}
+	return checkOCIDigest(im.Index)
+}
+
+// checkOCIDigest checks that text is a SHA-256 as OCI writes it.
+func checkOCIDigest(s string) error {
+	d, err := graph.ParseDigest(s)
+	if err == nil && d.String() != s {
+		err = fmt.Errorf("digest %q: want sha256: before it", clip(s))
+	}
+	return err
+}
+
+func checkSource(name string, s LockedSource) error {
+	switch {
+	case !plainName.MatchString(name):
+		return errors.New("is not a name")
+	case s.URI == "":
+		return errors.New("has no uri")
+	case s.SHA256.IsZero():
+		return errors.New("has no sha256")
+	case s.Size < 0:
+		return errors.New("has a negative size")
+	}
+	return nil
+}
+
+func checkImport(name string, im graph.Import) error {
+	c := &checker{}
+	c.output([]string{name}, im.Spec)
+	switch {
+	case !variableName.MatchString(name):
+		return errors.New("is not a name")
+	case len(c.problems) > 0:
+		return c.problems[0]
+	case im.Version.IsZero():
+		return errors.New("has no version")
+	case im.Spec.WithDefaults().Kind == graph.File:
+		return nil
+	}
+	return im.Grid.Valid()
+}
+
+func checkSalt(name string, salt int) error {
+	if salt < 1 {
+		return fmt.Errorf("salt %d must be positive", salt)
+	}
+	return nil
+}
+
+// lockHeader is what every lock begins with.
+const lockHeader = `# Written by "cube lock". It pins the images, sources and imports of cube.yaml;
+# commit it. Do not edit it: "cube lock" writes it anew.
+`
+
+// Encode writes the lock as text: the same lock, the same bytes.
+func (l *Lock) Encode() ([]byte, error) {
+	root := yamlfile.NewMap()
+	root.Set("version", yamlfile.NewNumber(fmt.Sprint(LockVersion)))
+	for _, s := range []struct {
+		key   string
+		count int
+		value any
+	}{
+		{"images", len(l.Images), l.Images}, {"sources", len(l.Sources), l.Sources},
+		{"imports", len(l.Imports), l.Imports}, {"salts", len(l.Salts), l.Salts},
+	} {
+		if s.count == 0 {
+			continue
+		}
+		raw, err := json.Marshal(s.value)
+		if err != nil {
+			return nil, fmt.Errorf("lock: %s: %w", s.key, err)
+		}
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		var tree any
+		if err := d.Decode(&tree); err != nil {
+			return nil, fmt.Errorf("lock: %s: %w", s.key, err)
+		}
+		root.Set(s.key, yamlfile.FromJSON(tree))
+	}
+	return append([]byte(lockHeader), yamlfile.Encode(root)...), nil
+}
+
+// Write writes the lock to a file, atomically and durably. A lock that says
+// the same already is left as it is.
+func (l *Lock) Write(path string) error {
+	data, err := l.Encode()
+	if err != nil {
+		return err
+	}
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	if err := writeAtomic(path, data); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// writeAtomic replaces a file: temporary file, fsync, rename, fsync of the
+// directory.
+func writeAtomic(path string, data []byte) (err error) {
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			tmp.Close()
+			os.Remove(tmp.Name())
+		}
+	}()
+	if _, err = tmp.Write(data); err != nil {
+		return err
+	}
+	if err = errors.Join(tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
