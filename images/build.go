@@ -24,12 +24,14 @@ func (s *Store) build(ctx context.Context, src Source, opt BuildOptions) (*Image
 	if err := src.validate(); err != nil {
 		return nil, nil, err
 	}
-	if _, ok := machines[opt.platform().Arch]; !ok || opt.platform().OS != "linux" {
-		return nil, nil, fmt.Errorf("image %s: platform %s is not supported", src.where(), opt.platform())
+	if err := opt.checkPlatform(); err != nil {
+		return nil, nil, wrapWhere(&src, err)
 	}
-	if err := s.init(); err != nil {
+	unlock, err := s.using(ctx)
+	if err != nil {
 		return nil, nil, err
 	}
+	defer unlock()
 	b := s.newBuilder(src, opt)
 	defer b.close()
 	img, err := b.build(ctx)
@@ -104,7 +106,7 @@ func (b *builder) build(ctx context.Context) (*Image, error) {
 		layers = append(layers, b.debsLayer)
 	}
 	if len(pins.Wheels) > 0 {
-		l, taken, err := b.addWheels(ctx, pins.Wheels)
+		l, taken, err := b.addWheels(ctx, pins.Debs, pins.Wheels)
 		if err != nil {
 			return nil, err
 		}

@@ -130,36 +130,29 @@ func (b *builder) fetchDebs(ctx context.Context, pins []pin) error {
 	}
 	return b.step(func() error {
 		apt := b.apt()
-		_, gone, err := b.available(ctx, apt, missing)
-		if err != nil {
+		if err := b.available(ctx, apt, missing); err != nil {
 			return err
-		}
-		if len(gone) > 0 {
-			return b.gone("deb", gone)
 		}
 		return b.store.download(missing, func(dir string) error { return apt.Download(ctx, dir, aptPins(missing)) })
 	}, "fetch %s", counted(len(missing), "Debian package"))
 }
 
-// available asks the mirrors for pins; before it says that some are gone it
-// brings the package lists up to date.
-func (b *builder) available(ctx context.Context, apt *deb.Apt, pins []pin) (have, gone []deb.Pin, err error) {
+// available asks the mirrors for pins. Those they do not have are a
+// *DriftError; before it is said, the package lists are brought up to date.
+func (b *builder) available(ctx context.Context, apt *deb.Apt, pins []pin) error {
+	var gone []deb.Pin
 	for _, force := range []bool{false, true} {
 		if err := apt.Update(ctx, force); err != nil {
-			return nil, nil, aptError(err)
+			return aptError(err)
 		}
-		have, gone, err = apt.Available(ctx, aptPins(pins))
-		if err != nil || len(gone) == 0 {
-			return have, gone, aptError(err)
+		var err error
+		if gone, err = apt.Gone(ctx, aptPins(pins)); err != nil || len(gone) == 0 {
+			return aptError(err)
 		}
 	}
-	return have, gone, nil
-}
-
-func (b *builder) gone(kind string, pins []deb.Pin) error {
 	e := &DriftError{Where: b.src.where()}
-	for _, p := range pins {
-		e.Gone = append(e.Gone, Drift{Kind: kind, Name: p.Name, Pinned: p.Version})
+	for _, p := range gone {
+		e.Gone = append(e.Gone, Drift{Kind: "deb", Name: p.Name, Pinned: p.Version})
 	}
 	return e
 }

@@ -1,6 +1,9 @@
 package images
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // ContractLabel is the config label, and the manifest annotation, that holds a
 // producer's contract.
@@ -72,6 +75,14 @@ func (o *BuildOptions) platform() Platform {
 		return HostPlatform()
 	}
 	return o.Platform
+}
+
+func (o *BuildOptions) checkPlatform() error {
+	p := o.platform()
+	if _, ok := machines[p.Arch]; !ok || p.OS != "linux" {
+		return fmt.Errorf("platform %s: it is linux/amd64 or linux/arm64", p)
+	}
+	return nil
 }
 
 // EventKind says what an Event tells.

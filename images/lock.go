@@ -202,12 +202,21 @@ func (s *Store) Lock(ctx context.Context, src Source, opt BuildOptions) ([]byte,
 	if src.Recipe.wanted().empty() {
 		return nil, nil
 	}
+	if err := opt.checkPlatform(); err != nil {
+		return nil, wrapWhere(&src, err)
+	}
+	unlock, err := s.using(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	old, err := src.readLock()
 	var bad *LockError
 	if err != nil && !errors.As(err, &bad) {
 		return nil, err
 	}
 	b := s.newBuilder(src, opt)
+	defer b.close()
 	l, err := b.resolve(ctx, true)
 	if err != nil {
 		return nil, err

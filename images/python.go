@@ -157,13 +157,17 @@ func pythonFiles(dir, folder string) ([]string, error) {
 
 // resolveWheels finds and fetches what the recipe's requirements need, as the
 // index has it now.
-func (b *builder) resolveWheels(ctx context.Context, py python) ([]pin, error) {
+func (b *builder) resolveWheels(ctx context.Context, debs []pin) ([]pin, error) {
+	py, err := b.wheelPython(debs)
+	if err != nil {
+		return nil, err
+	}
+	pip, err := b.pip(ctx, debs)
+	if err != nil {
+		return nil, err
+	}
 	var pins []pin
-	err := b.step(func() error {
-		pip, err := b.pip(ctx)
-		if err != nil {
-			return err
-		}
+	err = b.step(func() error {
 		found, err := b.store.downloadAny(func(dir string) error {
 			return pip.Download(ctx, dir, b.src.Recipe.wanted().Wheels, py.target())
 		})
@@ -196,11 +200,7 @@ func (b *builder) resolve(ctx context.Context, force bool) (*platformLock, error
 		}
 	}
 	if len(l.For.Wheels) > 0 {
-		py, err := b.wheelPython(l.Debs)
-		if err != nil {
-			return nil, err
-		}
-		if l.Wheels, err = b.resolveWheels(ctx, py); err != nil {
+		if l.Wheels, err = b.resolveWheels(ctx, l.Debs); err != nil {
 			return nil, err
 		}
 	}
@@ -216,45 +216,30 @@ func (b *builder) wheelPython(debs []pin) (python, error) {
 	return py, err
 }
 
-// pip finds a pip on this machine.
-func (b *builder) pip(ctx context.Context) (wheel.Pip, error) {
-	if len(b.store.cfg.Pip) > 0 {
-		return wheel.Pip{Command: b.store.cfg.Pip, Env: b.store.cfg.Env}, nil
-	}
-	if py, err := exec.LookPath("python3"); err == nil {
-		cmd := exec.CommandContext(ctx, py, "-m", "pip", "--version")
-		cmd.Env, cmd.Dir = b.store.cfg.Env, os.TempDir()
-		if cmd.Run() == nil {
-			return wheel.Pip{Command: []string{py, "-m", "pip"}, Env: b.store.cfg.Env}, nil
-		}
-	}
-	return wheel.Pip{}, fmt.Errorf("%w: python3 with pip, which fetches Python wheels (on Debian and Ubuntu: apt-get install python3-pip)", ErrTool)
-}
-
 // addWheels makes the layer of the wheels, and returns the pins that it is
 // made of.
-func (b *builder) addWheels(ctx context.Context, pins []pin) (Layer, []pin, error) {
-	l, err := b.wheelsLayerOf(ctx, pins)
+func (b *builder) addWheels(ctx context.Context, debs, pins []pin) (Layer, []pin, error) {
+	l, err := b.wheelsLayerOf(ctx, debs, pins)
 	var gone *DriftError
 	if errors.As(err, &gone) && !b.opt.Locked {
-		now, rerr := b.resolveWheels(ctx, b.python)
+		now, rerr := b.resolveWheels(ctx, debs)
 		if rerr != nil {
 			return Layer{}, nil, rerr
 		}
 		b.drift(drifts("wheel", pins, now))
 		pins = now
-		l, err = b.wheelsLayerOf(ctx, pins)
+		l, err = b.wheelsLayerOf(ctx, debs, pins)
 	}
 	return l, pins, err
 }
 
-func (b *builder) wheelsLayerOf(ctx context.Context, pins []pin) (Layer, error) {
-	if b.python.version == "" || b.python.glibc == 0 {
-		return Layer{}, recipeErrorf("wheels", "the debs bring no python3.N-minimal")
+func (b *builder) wheelsLayerOf(ctx context.Context, debs, pins []pin) (Layer, error) {
+	if _, err := b.wheelPython(debs); err != nil {
+		return Layer{}, err
 	}
 	key := makeKey("wheels", []any{b.debsLayer.DiffID, contents(pins)})
 	return b.store.makeLayer(ctx, key, func(ctx context.Context, dir string) error {
-		if err := b.fetchWheels(ctx, pins); err != nil {
+		if err := b.fetchWheels(ctx, debs, pins); err != nil {
 			return err
 		}
 		err := b.step(func() error { return b.unpackWheels(dir, pins) }, "unpack %s", counted(len(pins), "wheel"))
@@ -265,20 +250,20 @@ func (b *builder) wheelsLayerOf(ctx context.Context, pins []pin) (Layer, error) 
 	})
 }
 
-func (b *builder) fetchWheels(ctx context.Context, pins []pin) error {
+func (b *builder) fetchWheels(ctx context.Context, debs, pins []pin) error {
 	missing := b.store.notDownloaded(pins)
 	if len(missing) == 0 {
 		return nil
 	}
+	pip, err := b.pip(ctx, debs)
+	if err != nil {
+		return err
+	}
 	return b.step(func() error {
-		pip, err := b.pip(ctx)
-		if err != nil {
-			return err
-		}
 		fetch := func(pins []pin) error {
 			return b.store.download(pins, func(dir string) error { return pip.Fetch(ctx, dir, pipPins(pins), b.python.target()) })
 		}
-		err = fetch(missing)
+		err := fetch(missing)
 		if !errors.Is(err, wheel.ErrGone) {
 			return err
 		}

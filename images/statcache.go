@@ -78,15 +78,29 @@ func (s *Store) remember(record, key string, locked bool) *Image {
 			return nil
 		}
 	}
-	same, fresh := unchanged(r.Inputs, time.Now())
-	if !same {
+	now := time.Now()
+	same, fresh := unchanged(r.Inputs, now)
+	if !same || !s.stillUsed(r.Image.Manifest, now) {
 		return nil
 	}
 	if fresh != nil {
 		r.Inputs = fresh
-		s.writeFile(record, marshal(r)) // only an optimisation: the next call tries again
+		s.writeFile(record, marshal(r)) // only to be faster: the next call tries again
 	}
 	return &r.Image
+}
+
+// stillUsed tells GC, once a day, that the image is in use, and reports
+// whether it is there.
+func (s *Store) stillUsed(manifest string, now time.Time) bool {
+	st, err := os.Stat(s.blobPath(manifest))
+	if err != nil {
+		return false
+	}
+	if now.Sub(st.ModTime()) > 24*time.Hour {
+		return os.Chtimes(s.blobPath(manifest), now, now) == nil
+	}
+	return true
 }
 
 // buildAndRemember builds, and keeps the record if no input changed while the

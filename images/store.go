@@ -128,14 +128,27 @@ func (s *Store) writeFile(name string, b []byte) error {
 	return os.Rename(f.Name(), name)
 }
 
-// lock holds a named lock of the store, across processes, until the returned
-// function is called.
+// lock holds a named lock of the store, alone among all processes, until the
+// returned function is called.
 func (s *Store) lock(ctx context.Context, name string) (func(), error) {
+	return s.flock(ctx, name, unix.LOCK_EX)
+}
+
+// using makes the folders, and keeps GC away until the returned function is
+// called.
+func (s *Store) using(ctx context.Context) (func(), error) {
+	if err := s.init(); err != nil {
+		return nil, err
+	}
+	return s.flock(ctx, "gc", unix.LOCK_SH)
+}
+
+func (s *Store) flock(ctx context.Context, name string, how int) (func(), error) {
 	f, err := os.OpenFile(s.path("locks", name), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(ctx, f); err != nil {
+	if err := flock(ctx, f, how); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock image store %s: %w", name, err)
 	}
@@ -144,8 +157,8 @@ func (s *Store) lock(ctx context.Context, name string) (func(), error) {
 
 // flock waits for the lock until ctx ends. The wait is in the kernel, in a
 // goroutine of its own; a lock that comes too late is given back.
-func flock(ctx context.Context, f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+func flock(ctx context.Context, f *os.File, how int) error {
+	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return err
 	}
@@ -155,7 +168,7 @@ func flock(ctx context.Context, f *os.File) error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		err := unix.Flock(dup, unix.LOCK_EX)
+		err := unix.Flock(dup, how)
 		unix.Close(dup)
 		done <- err
 	}()

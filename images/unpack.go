@@ -44,9 +44,11 @@ func (s *Store) Unpack(ctx context.Context, img *Image) ([]string, error) {
 
 // unpackLayer unpacks one layer, once among all who want it.
 func (s *Store) unpackLayer(ctx context.Context, l Layer) error {
-	if err := s.init(); err != nil {
+	inUse, err := s.using(ctx)
+	if err != nil {
 		return err
 	}
+	defer inUse()
 	unlock, err := s.lock(ctx, "unpack-"+strings.TrimPrefix(l.DiffID, "sha256:"))
 	if err != nil {
 		return err

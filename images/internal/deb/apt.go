@@ -268,25 +268,18 @@ func pinOf(s Stanza) (Pin, error) {
 	}, nil
 }
 
-// Available returns those of pins that the mirrors have, the very bytes.
-func (a *Apt) Available(ctx context.Context, pins []Pin) (have []Pin, gone []Pin, err error) {
+// Gone returns those of pins that the mirrors do not have, the very bytes.
+func (a *Apt) Gone(ctx context.Context, pins []Pin) ([]Pin, error) {
 	unlock, err := a.lock()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer unlock()
 	found, err := a.show(ctx, pins)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	for _, p := range pins {
-		if s, ok := found[p.Name]; ok && s["SHA256"] == p.SHA256 {
-			have = append(have, p)
-		} else {
-			gone = append(gone, p)
-		}
-	}
-	return have, gone, nil
+	return slices.DeleteFunc(slices.Clone(pins), func(p Pin) bool { return found[p.Name]["SHA256"] == p.SHA256 }), nil
 }
 
 // Download fetches pins into the folder dir, under names of apt's choosing.
