@@ -88,17 +88,18 @@ func (s *Store) find(pick func([]place) place, look func(*index) []place) (Verte
 		return Vertex{}, Run{}, ErrNoRecord
 	}
 	at := pick(found)
-	run, err := s.summary(at.run)
+	run, err := s.Summary(at.run)
 	if err != nil {
 		return Vertex{}, Run{}, err
 	}
-	for v, err := range records[Vertex](s, at.run, verticesFile, "vertex", at.offset) {
-		return v, run, err
+	for v, err := range s.VerticesFrom(at.run, at.offset) {
+		return v.Record, run, err
 	}
 	return Vertex{}, Run{}, ErrNoRecord
 }
 
-func (x *index) forget(string) {
+// forget has the next update read all runs again.
+func (x *index) forget() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.read = nil
@@ -145,6 +146,7 @@ func (x *index) scan(s *Store, id string) error {
 	if err != nil {
 		return err
 	}
+	x.read[id] += 0 // a run without vertices is known, too
 	for l, err := range fileLines(path, x.read[id]) {
 		var damage *DamageError
 		if errors.As(err, &damage) {
@@ -156,7 +158,6 @@ func (x *index) scan(s *Store, id string) error {
 		x.add(place{id, l.offset}, l.text)
 		x.read[id] = l.end()
 	}
-	x.read[id] += 0 // a run without vertices is known, too
 	return nil
 }
 

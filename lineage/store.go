@@ -59,7 +59,7 @@ func (s *Store) Runs() iter.Seq2[Run, error] {
 			return
 		}
 		for _, id := range ids {
-			run, err := s.summary(id)
+			run, err := s.Summary(id)
 			if errors.Is(err, ErrNoRun) {
 				continue
 			}
@@ -73,7 +73,7 @@ func (s *Store) Runs() iter.Seq2[Run, error] {
 // Run returns a run with its vertices. Vertices that cannot be read are left
 // out, and the error says so beside what could be read.
 func (s *Store) Run(id string) (Run, error) {
-	run, err := s.summary(id)
+	run, err := s.Summary(id)
 	if err != nil {
 		return run, err
 	}
@@ -91,18 +91,46 @@ func (s *Store) Run(id string) (Run, error) {
 // Vertices yields the vertices of a run in the order in which they ended. A
 // damaged line is a [*DamageError], after which the next one comes.
 func (s *Store) Vertices(id string) iter.Seq2[Vertex, error] {
-	return records[Vertex](s, id, verticesFile, "vertex", 0)
+	return onlyRecords(s.VerticesFrom(id, 0))
+}
+
+// Placed is a record and the offset behind its line.
+type Placed[T any] struct {
+	Record T
+	End    int64
+}
+
+// VerticesFrom is Vertices from the offset behind a line that was read before.
+// A damaged line has its End beside the error.
+func (s *Store) VerticesFrom(id string, offset int64) iter.Seq2[Placed[Vertex], error] {
+	return records[Vertex](s, id, verticesFile, "vertex", offset)
+}
+
+// ActionsFrom is Actions from the offset behind a line that was read before. A
+// damaged line has its End beside the error.
+func (s *Store) ActionsFrom(id string, offset int64) iter.Seq2[Placed[Action], error] {
+	return records[Action](s, id, actionsFile, "action", offset)
+}
+
+func onlyRecords[T any](placed iter.Seq2[Placed[T], error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for p, err := range placed {
+			if !yield(p.Record, err) {
+				return
+			}
+		}
+	}
 }
 
 // Actions yields the actions of a run in the order in which they ended. A
 // damaged line is a [*DamageError], after which the next one comes.
 func (s *Store) Actions(id string) iter.Seq2[Action, error] {
-	return records[Action](s, id, actionsFile, "action", 0)
+	return onlyRecords(s.ActionsFrom(id, 0))
 }
 
 // Remove deletes the records of a run, unless it goes on.
 func (s *Store) Remove(id string) error {
-	run, err := s.summary(id)
+	run, err := s.Summary(id)
 	if err != nil {
 		return err
 	}
@@ -112,7 +140,7 @@ func (s *Store) Remove(id string) error {
 	if err := os.RemoveAll(filepath.Join(s.dir, id)); err != nil {
 		return fmt.Errorf("remove run %s: %w", id, err)
 	}
-	s.index.forget(id)
+	s.index.forget()
 	return nil
 }
 
@@ -124,8 +152,9 @@ func (s *Store) path(id, file string) (string, error) {
 	return filepath.Join(s.dir, id, file), nil
 }
 
-// summary reads run.json.
-func (s *Store) summary(id string) (Run, error) {
+// Summary returns a run without its vertices. It is [ErrNoRun] where run.json
+// is not there.
+func (s *Store) Summary(id string) (Run, error) {
 	path, err := s.path(id, runFile)
 	if err != nil {
 		return Run{}, err
@@ -182,24 +211,23 @@ func readBounded(path string, most int64) ([]byte, error) {
 
 // records yields the records of one file, from an offset at a line's start. A
 // file that is not there has none.
-func records[T any](s *Store, id, file, kind string, from int64) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var zero T
+func records[T any](s *Store, id, file, kind string, from int64) iter.Seq2[Placed[T], error] {
+	return func(yield func(Placed[T], error) bool) {
 		path, err := s.path(id, file)
 		if err != nil {
-			yield(zero, err)
+			yield(Placed[T]{}, err)
 			return
 		}
 		for line, err := range fileLines(path, from) {
 			if err != nil {
-				yield(zero, err)
+				yield(Placed[T]{}, err)
 				return
 			}
 			v, why := decodeLine[T](kind, line.text)
 			if why != "" {
 				err = &DamageError{path, line.offset, why}
 			}
-			if !yield(v, err) {
+			if !yield(Placed[T]{v, line.end()}, err) {
 				return
 			}
 		}
