@@ -1,0 +1,299 @@
+// Package source brings outside data to this machine: it turns a URI into a
+// file that is known by its SHA-256 and never changes.
+//
+// A [Cache] is a folder that all workspaces of a user share:
+//
+//	objects/<2 hex>/<64 hex>   a source's bytes, read-only, named by their SHA-256
+//	stats.json                 what local files hashed to, with what stat said of them
+//	temp/                      what is being fetched
+//
+// A stat is a hint: a file whose size, times and inode are as they were is not
+// read again, unless it was changed so shortly before it was read that its
+// times could not tell.
+package source
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cubebuild/cube/graph"
+)
+
+// Errors that Pin wraps.
+var (
+	// ErrChanged says that a source does not have the digest it is pinned to.
+	ErrChanged = errors.New("source is not what it is pinned to")
+	// ErrOffline says that a source would have to be fetched, and may not be.
+	ErrOffline = errors.New("source is not on this machine")
+)
+
+// Config says where sources come from.
+type Config struct {
+	Dir     string   // of the cache
+	Folders []string // whose files stand in for fetches, by their SHA-256
+	Offline bool     // nothing is fetched
+	MaxSize int64    // of one fetched source; 0: 64 GiB
+}
+
+// Cache keeps sources. Its methods may be called at once, by several processes
+// too.
+type Cache struct {
+	cfg   Config
+	stats *stats
+}
+
+const defaultMaxSize = 64 << 30
+
+// Open returns the cache in a folder, which is made when it is first needed.
+func Open(c Config) *Cache {
+	if c.MaxSize == 0 {
+		c.MaxSize = defaultMaxSize
+	}
+	return &Cache{cfg: c, stats: openStats(filepath.Join(c.Dir, "stats.json"))}
+}
+
+// Pin is a source's bytes: their digest and number.
+type Pin struct {
+	SHA256 graph.Digest
+	Size   int64
+}
+
+// Pin brings a source into the cache and says what it is. A local URI is a
+// path, relative to base, or file:; others are http: and https:. Where want is
+// set, bytes with another digest are an ErrChanged.
+func (c *Cache) Pin(ctx context.Context, base, uri string, want graph.Digest) (Pin, error) {
+	p, err := c.pin(ctx, base, uri, want)
+	if err != nil {
+		return p, err
+	}
+	if !want.IsZero() && p.SHA256 != want {
+		return p, fmt.Errorf("%w: it has sha256 %s, want %s", ErrChanged, p.SHA256.Hex(), want.Hex())
+	}
+	return p, nil
+}
+
+func (c *Cache) pin(ctx context.Context, base, uri string, want graph.Digest) (Pin, error) {
+	path, local, err := localPath(base, uri)
+	if err != nil {
+		return Pin{}, err
+	}
+	if local {
+		return c.pinFile(ctx, path)
+	}
+	if info, err := os.Stat(c.path(want)); err == nil && !want.IsZero() {
+		return Pin{want, info.Size()}, nil
+	}
+	if p, ok, err := c.fromFolders(ctx, uri, want); ok || err != nil {
+		return p, err
+	}
+	if c.cfg.Offline {
+		return Pin{}, ErrOffline
+	}
+	return c.fetch(ctx, uri)
+}
+
+// localPath returns the file that a URI names on this machine.
+func localPath(base, uri string) (string, bool, error) {
+	if !strings.Contains(uri, "://") && !strings.HasPrefix(uri, "file:") {
+		if filepath.IsAbs(uri) {
+			return uri, true, nil
+		}
+		return filepath.Join(base, uri), true, nil
+	}
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "", false, fmt.Errorf("not a URI: %w", err)
+	}
+	switch u.Scheme {
+	case "file":
+		return u.Path, true, nil
+	case "http", "https":
+		return "", false, nil
+	}
+	return "", false, fmt.Errorf("scheme %s: sources are paths, file:, http: and https:", u.Scheme)
+}
+
+// Path returns the file that holds a source's bytes, and whether it is there.
+func (c *Cache) Path(d graph.Digest) (string, bool) {
+	p := c.path(d)
+	_, err := os.Stat(p)
+	return p, err == nil
+}
+
+func (c *Cache) path(d graph.Digest) string {
+	h := d.Hex()
+	return filepath.Join(c.cfg.Dir, "objects", h[:2], h)
+}
+
+// Save writes down what was learnt of local files; it is a hint and may fail
+// without harm.
+func (c *Cache) Save() error { return c.stats.save() }
+
+// pinFile hashes a local file, and copies it so that what a build reads cannot
+// change under it.
+func (c *Cache) pinFile(ctx context.Context, path string) (Pin, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Pin{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return Pin{}, fmt.Errorf("%s is no regular file", path)
+	}
+	if p, ok := c.stats.get(path, info); ok {
+		if _, there := c.Path(p.SHA256); there {
+			return p, nil
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return Pin{}, err
+	}
+	defer f.Close()
+	before := time.Now()
+	p, err := c.take(ctx, f, -1)
+	if err != nil {
+		return Pin{}, err
+	}
+	after, err := os.Stat(path)
+	if err != nil || !sameStat(info, after) {
+		return Pin{}, fmt.Errorf("%s changed while it was read; try again", path)
+	}
+	c.stats.put(path, info, before, p)
+	return p, nil
+}
+
+// fromFolders looks for a pinned source, by its digest, among the files of the
+// folders that stand in for the network.
+func (c *Cache) fromFolders(ctx context.Context, uri string, want graph.Digest) (Pin, bool, error) {
+	if want.IsZero() {
+		return Pin{}, false, nil
+	}
+	for _, folder := range c.cfg.Folders {
+		files, err := candidates(folder, uri)
+		if err != nil {
+			return Pin{}, false, fmt.Errorf("folder of sources %s: %w", folder, err)
+		}
+		for _, path := range files {
+			p, err := c.hashFile(path)
+			if err != nil {
+				return Pin{}, false, err
+			}
+			if p.SHA256 != want {
+				continue
+			}
+			p, err = c.pinFile(ctx, path)
+			return p, true, err
+		}
+	}
+	return Pin{}, false, nil
+}
+
+// candidates lists the files below a folder, those that are called as the URI's
+// last part first.
+func candidates(folder, uri string) ([]string, error) {
+	base := uri[strings.LastIndexByte(uri, '/')+1:]
+	var first, rest []string
+	err := filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case !d.Type().IsRegular():
+		case d.Name() == base:
+			first = append(first, path)
+		default:
+			rest = append(rest, path)
+		}
+		return nil
+	})
+	return append(first, rest...), err
+}
+
+// hashFile hashes a file without keeping it.
+func (c *Cache) hashFile(path string) (Pin, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Pin{}, err
+	}
+	if p, ok := c.stats.get(path, info); ok {
+		return p, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return Pin{}, err
+	}
+	defer f.Close()
+	before, h := time.Now(), sha256.New()
+	n, err := io.Copy(h, f)
+	p := Pin{graph.Digest(h.Sum(nil)), n}
+	if err == nil {
+		c.stats.put(path, info, before, p)
+	}
+	return p, err
+}
+
+// take copies r into the cache. A length of -1 is unknown; any other is held to.
+func (c *Cache) take(ctx context.Context, r io.Reader, length int64) (_ Pin, err error) {
+	temp := filepath.Join(c.cfg.Dir, "temp")
+	if err := os.MkdirAll(temp, 0o755); err != nil {
+		return Pin{}, err
+	}
+	f, err := os.CreateTemp(temp, "fetch-")
+	if err != nil {
+		return Pin{}, err
+	}
+	defer func() { err = errors.Join(err, ignoreNotExist(os.Remove(f.Name()))) }()
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, h), &contextReader{ctx, r})
+	if err != nil {
+		return Pin{}, err
+	}
+	if length >= 0 && n != length {
+		return Pin{}, fmt.Errorf("%d bytes came, the server announced %d", n, length)
+	}
+	p := Pin{graph.Digest(h.Sum(nil)), n}
+	return p, c.keep(f, p)
+}
+
+// keep gives a temporary file its name, durably.
+func (c *Cache) keep(f *os.File, p Pin) error {
+	path := c.path(p.SHA256)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := f.Chmod(0o444); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
