@@ -1,0 +1,40 @@
+// Package native is a sandbox of its own making: namespaces, mounts, cgroups
+// and a seccomp filter, in pure Go, with no daemon, no cgo and no other program
+// than the small static cube-worker that it carries. It works as root and, by
+// way of a user namespace, without.
+//
+// # What a payload gets
+//
+// Its own mount, process, network, IPC, host name and cgroup namespaces. The
+// image's layers as a read-only overlay, over a skeleton that supplies /proc,
+// /dev, /tmp, /cube and a fixed /etc/passwd, group, hosts, resolv.conf and
+// nsswitch.conf where the image has none. A read-only /proc; no /sys; /tmp and
+// /dev/shm in memory, limited. One network device, lo. No capability, no new
+// privilege, no terminal, no descriptor but /dev/null and two pipes. Addresses
+// are not randomised, umask is 022, core dumps are off, and rlimits are fixed.
+//
+// # Who it runs as
+//
+// As root, it runs as Spec.UID, never 0, so what is bound for it to read must
+// be readable by that user; the top directory of a writable bind is given to
+// it. Without root, the user namespace holds one user: Spec.UID inside is the
+// engine's own user outside, so the payload may read what the engine may read
+// of what is bound, and what it writes belongs to the engine's user.
+//
+// # What the kernel lets through
+//
+// A payload can still tell runs and hosts apart by what no namespace covers:
+// clocks (and boot time, by sysinfo), uname's release and version, the CPU's
+// own identification and the CPUs it may run on, total memory by sysinfo, mount
+// ids and device and inode numbers (in stat and /proc/self/mountinfo), and
+// random numbers. A read-only bind goes through an overlay, so that mountinfo
+// does not show its source; a writable bind shows the source's path within its
+// file system there, which is why outputs are better kept in a Tmpfs.
+//
+// # What is left behind
+//
+// Nothing: mounts live in the sandbox's own namespace and go with it, and
+// process 1 dies with the engine, however that dies. Only the leaf cgroups of a
+// killed engine stay, named after it, until the next [New] on that machine
+// removes them.
+package native

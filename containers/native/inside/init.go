@@ -1,0 +1,166 @@
+//go:build linux
+
+package inside
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Socket is the descriptor that the engine leaves its end of the talk on.
+const Socket = 3
+
+// Main is the life of the init. It must be called on the main thread, locked
+// to its goroutine, as the first thing of the program, and does not return.
+func Main() {
+	err := live()
+	if err != nil {
+		var f *Failure
+		if !errors.As(err, &f) {
+			f = &Failure{Text: err.Error()}
+		}
+		Send(Socket, Failed, append([]byte{bit(f.Spec)}, f.Text...))
+		syscall.Exit(1)
+	}
+	syscall.Exit(0)
+}
+
+func live() error {
+	unix.CloseOnExec(Socket)
+	unix.CloseRange(Socket+1, math.MaxUint32, 0)
+	if err := raiseOOMScore(); err != nil {
+		return err
+	}
+	if err := prepare(); err != nil {
+		return err
+	}
+	c, fds, err := receiveConfig()
+	if err != nil {
+		return err
+	}
+	if err := resize(c.TmpSize); err != nil {
+		return err
+	}
+	if err := assemble(c, Socket); err != nil {
+		return err
+	}
+	if err := joinGroups(fds[len(fds)-int(c.Tasks):]); err != nil {
+		return err
+	}
+	pid, err := startPayload(c, fds)
+	if err != nil {
+		return err
+	}
+	closeAll(fds)
+	status, err := reap(pid)
+	if err != nil {
+		return err
+	}
+	return Send(Socket, Ended, binary.LittleEndian.AppendUint32(nil, uint32(status)))
+}
+
+// raiseOOMScore makes the payload go before the engine when the machine runs
+// out of memory. A score that is higher already stays.
+func raiseOOMScore() error {
+	err := writeFile("/proc/self/oom_score_adj", "500", unix.O_WRONLY)
+	if err == unix.EACCES {
+		return nil
+	}
+	return wrong("raise oom_score_adj", err)
+}
+
+func receiveConfig() (*Config, []int, error) {
+	kind, body, fds, err := Receive(Socket)
+	if err != nil {
+		return nil, nil, wrong("read config", err)
+	}
+	if kind != Start || len(body) == 0 {
+		return nil, nil, wrong("read config", ErrFrame)
+	}
+	if body[0] != Version {
+		return nil, nil, wrong("read config", errors.New("the engine and cube-worker are of different versions"))
+	}
+	c, err := Decode(body[1:])
+	if err != nil {
+		return nil, nil, wrong("read config", err)
+	}
+	if int(c.Tasks) > len(fds) || int(max(c.Stdout, c.Stderr)) > len(fds)-int(c.Tasks) || len(c.Args) == 0 {
+		return nil, nil, wrong("read config", ErrConfig)
+	}
+	return c, fds, nil
+}
+
+// resize changes how much /tmp and /dev/shm hold.
+func resize(size uint64) error {
+	if size == 0 {
+		return nil
+	}
+	return wrong("resize /tmp", unix.Mount("", ".", "", unix.MS_REMOUNT|unix.MS_NOSUID, "size="+itoa(size)))
+}
+
+// joinGroups moves this thread, and so the payload that it starts, into the
+// cgroups whose task lists are given, and makes them the root of what the
+// payload sees of cgroups. A thread that moves itself is let through without
+// the lock over all processes that moving another one takes, which costs
+// milliseconds.
+func joinGroups(tasks []int) error {
+	for _, fd := range tasks {
+		if _, err := unix.Write(fd, []byte("0")); err != nil {
+			return wrong("join cgroup", err)
+		}
+	}
+	return wrong("make cgroup namespace", unix.Unshare(unix.CLONE_NEWCGROUP))
+}
+
+// startPayload gives up all privileges and starts the payload.
+func startPayload(c *Config, fds []int) (pid int, err error) {
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, wrong("open /dev/null", err)
+	}
+	defer unix.Close(null)
+	if err := lockDown(c); err != nil {
+		return 0, err
+	}
+	if err := unix.Chdir(c.Dir); err != nil {
+		return 0, blame("enter working directory "+c.Dir, err)
+	}
+	path, err := lookPath(c.Args[0], c.Env)
+	if err != nil {
+		return 0, err
+	}
+	output := func(n uint8) uintptr {
+		if n == 0 {
+			return uintptr(null)
+		}
+		return uintptr(fds[n-1])
+	}
+	pid, err = syscall.ForkExec(path, c.Args, &syscall.ProcAttr{
+		Env:   c.Env,
+		Files: []uintptr{uintptr(null), output(c.Stdout), output(c.Stderr)},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	runtime.KeepAlive(fds)
+	return pid, blame("start "+path, err)
+}
+
+// reap waits for the payload to end, and for whatever else becomes a child of
+// process 1 until then.
+func reap(payload int) (syscall.WaitStatus, error) {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			return 0, wrong("wait for the payload", err)
+		case pid == payload:
+			return status, nil
+		}
+	}
+}

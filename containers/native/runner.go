@@ -1,0 +1,161 @@
+//go:build linux
+
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/containers/native/filter"
+	"github.com/cubebuild/cube/containers/native/worker"
+	"golang.org/x/sys/unix"
+)
+
+// Config says how a Runner works.
+type Config struct {
+	// StateDir is a directory of the runner's own, made if need be. Runners of
+	// several processes may share it. It must allow to be mounted over.
+	StateDir string
+
+	// Worker is the path of cube-worker; empty means the embedded one.
+	Worker string
+
+	// Spares is how many sandboxes are kept ready ahead of their payloads,
+	// from the first Run on. Zero means one for each processor, at most four;
+	// a negative number means none.
+	Spares int
+
+	// TmpSize is how many bytes /tmp and /dev/shm hold together. Zero means
+	// 64 MiB.
+	TmpSize int64
+}
+
+// Runner makes native sandboxes. Its methods may be called at once.
+type Runner struct {
+	config   Config
+	base     string   // the directory that inits are started in
+	skeleton string   // the lowest layer of every image
+	worker   *os.File // sealed, in memory, or the file of Config.Worker
+	owner    string   // begins the name of every cgroup of this process's
+	rootless bool
+	groups   groups
+	filter   func() []byte
+	spawner  *spawner
+	spares   *spares
+	sequence atomic.Uint64
+	removals sync.WaitGroup
+}
+
+var _ containers.Runner = (*Runner)(nil)
+
+// New prepares a Runner and removes what killed ones left. The caller must
+// close it.
+func New(config Config) (*Runner, error) {
+	if config.StateDir == "" {
+		return nil, errors.New("native sandbox: no state directory")
+	}
+	dir, err := filepath.Abs(config.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("native sandbox: %w", err)
+	}
+	r := &Runner{
+		config:   config,
+		base:     filepath.Join(dir, "base"),
+		skeleton: filepath.Join(dir, "skeleton"),
+		rootless: os.Geteuid() != 0,
+		groups:   findGroups(),
+		filter:   sync.OnceValue(filter.Program),
+	}
+	if err := r.prepare(dir); err != nil {
+		return nil, fmt.Errorf("native sandbox: %w", err)
+	}
+	r.spawner = newSpawner(r)
+	r.spares = newSpares(r, spareCount(config.Spares))
+	return r, nil
+}
+
+func (r *Runner) prepare(dir string) error {
+	if err := os.MkdirAll(r.base, 0o755); err != nil {
+		return err
+	}
+	if err := makeSkeleton(r.skeleton); err != nil {
+		return fmt.Errorf("make skeleton: %w", err)
+	}
+	owner, err := ownName()
+	if err != nil {
+		return err
+	}
+	r.owner = owner
+	if err := sweep(filepath.Join(dir, "cgroups"), r.groups.dirs()); err != nil {
+		return fmt.Errorf("sweep cgroups: %w", err)
+	}
+	r.worker, err = openWorker(r.config.Worker)
+	return err
+}
+
+func spareCount(n int) int {
+	switch {
+	case n < 0:
+		return 0
+	case n == 0:
+		return min(runtime.NumCPU(), 4)
+	}
+	return n
+}
+
+// Close ends the sandboxes kept ready and waits until all cgroups are removed.
+// No Run may be under way.
+func (r *Runner) Close() error {
+	r.spares.close()
+	r.spawner.close()
+	r.removals.Wait()
+	return r.worker.Close()
+}
+
+// openWorker opens the program at path or puts the embedded one into a sealed
+// file in memory, which nobody can change and which no path leads to.
+func openWorker(path string) (*os.File, error) {
+	if path != "" {
+		return os.Open(path)
+	}
+	program, err := worker.Bytes(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.MemfdCreate("cube-worker", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("make memory file: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "cube-worker")
+	if _, err := f.Write(program); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write memory file: %w", err)
+	}
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("seal memory file: %w", err)
+	}
+	return f, nil
+}
+
+// discard removes the leaf in the background: a process that has been waited
+// for may stay in its cgroup for an instant.
+func (r *Runner) discard(l *leaf) {
+	if l == nil || len(l.remove()) == 0 {
+		return
+	}
+	r.removals.Go(func() {
+		for wait := 100 * time.Microsecond; len(l.remove()) > 0 && wait < time.Second; wait *= 2 {
+			time.Sleep(wait)
+		}
+	})
+}
