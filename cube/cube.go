@@ -41,7 +41,7 @@ type Config struct {
 type Cube struct {
 	dir     string
 	conf    Config
-	objects func() (*cas.Store, error)
+	objects *cas.Store
 	results *cas.Log
 	derived *cas.Log
 	claims  *cas.Claims
@@ -95,9 +95,7 @@ func newCube(root string, conf Config) *Cube {
 	logs := cas.LogConfig{NoSync: conf.NoSync}
 	return &Cube{
 		dir: root, conf: conf,
-		objects: sync.OnceValues(func() (*cas.Store, error) {
-			return cas.Open(filepath.Join(root, "objects"), cas.Config{NoSync: conf.NoSync})
-		}),
+		objects: cas.Open(filepath.Join(root, "objects"), cas.Config{NoSync: conf.NoSync}),
 		results: cas.OpenLog(filepath.Join(actions, "results"), logs),
 		derived: cas.OpenLog(filepath.Join(actions, "derivations"), logs),
 		claims:  cas.OpenClaims(filepath.Join(actions, "claims")),
@@ -123,10 +121,7 @@ func (c Config) withDefaults() Config {
 
 // Close closes the cube. It does not make anything durable; see Sync.
 func (c *Cube) Close() error {
-	errs := []error{c.results.Close(), c.derived.Close(), c.claims.Close()}
-	if s, err := c.objects(); err == nil {
-		errs = append(errs, s.Close())
-	}
+	errs := []error{c.results.Close(), c.derived.Close(), c.claims.Close(), c.objects.Close()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lock != nil {
@@ -142,7 +137,7 @@ func (c *Cube) Path(elem ...string) string {
 }
 
 // Objects is the store of encoded chunks, pages and files.
-func (c *Cube) Objects() (*cas.Store, error) { return c.objects() }
+func (c *Cube) Objects() *cas.Store { return c.objects }
 
 // Results is the log of action results, by ActionID and by cover key.
 func (c *Cube) Results() *cas.Log { return c.results }
@@ -160,16 +155,9 @@ func (c *Cube) Sync(ctx context.Context) error {
 	c.mu.Lock()
 	manifests := c.manifests
 	c.manifests = nil
-	wrote := c.lock != nil
 	c.mu.Unlock()
-	if wrote {
-		s, err := c.objects()
-		if err != nil {
-			return err
-		}
-		if err := s.Sync(ctx); err != nil {
-			return err
-		}
+	if err := c.objects.Sync(ctx); err != nil {
+		return err
 	}
 	if err := c.results.Sync(ctx); err != nil {
 		return err
@@ -239,24 +227,42 @@ func flockWait(ctx context.Context, f *os.File, how int) error {
 	}
 }
 
+// tempPrefix begins the names of files and folders that are not yet complete.
+const tempPrefix = ".tmp-"
+
 // writeFile makes b the content of path, wholly or not at all.
 func writeFile(path string, b []byte, durable bool) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	err := replaceFile(path, b, durable)
+	if errors.Is(err, fs.ErrNotExist) {
+		// The folder is missing, or a sweep took the file for a dead one's.
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return err
+		}
+		err = replaceFile(path, b, durable)
+	}
+	return err
+}
+
+func replaceFile(path string, b []byte, durable bool) error {
+	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
+	// Locked, it is not swept.
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		_, err = f.Write(b)
+	}
 	if err == nil {
 		err = f.Chmod(0o644)
 	}
 	if err == nil && durable {
 		err = f.Sync()
 	}
-	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	if err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		os.Remove(f.Name())
 		return err
 	}

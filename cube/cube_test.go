@@ -85,8 +85,8 @@ func TestWhatIsPutIsRead(t *testing.T) {
 	l.Chunk = grid.Tiling{Y: 32, X: 32}
 	values := floats(1, 200*150)
 	v := build(t, c, l, tiling, values)
-	got := make([]byte, len(values))
-	if err := c.ReadWindow(t.Context(), v, l.Domain(), got); err != nil {
+	got, err := c.ReadWindow(t.Context(), v, l.Domain(), nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, values) {
@@ -97,7 +97,7 @@ func TestWhatIsPutIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	clear(got)
-	if err := c.ReadWindow(t.Context(), again, l.Domain(), got); err != nil || !bytes.Equal(got, values) {
+	if got, err = c.ReadWindow(t.Context(), again, l.Domain(), got); err != nil || !bytes.Equal(got, values) {
 		t.Fatalf("after loading: %v", err)
 	}
 }

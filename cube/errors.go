@@ -21,6 +21,8 @@ var (
 	// ErrOutside says that a box leaves the array's domain, or that a buffer or
 	// a tile does not fit.
 	ErrOutside = errors.New("does not fit the array")
+	// ErrTooLarge says that more was asked for at once than can be.
+	ErrTooLarge = errors.New("too large")
 	// ErrIncomplete says that a version does not cover its domain, so that it
 	// cannot be a head.
 	ErrIncomplete = errors.New("version is incomplete")
@@ -54,15 +56,4 @@ func name(d graph.Digest) string {
 		return "none"
 	}
 	return d.Short()
-}
-
-// ConflictError says that the merge policy "error" met two different values.
-type ConflictError struct {
-	Cell        int64  // index in C order
-	A, B        string // the values
-	First, Next int    // which contributions they come from
-}
-
-func (e *ConflictError) Error() string {
-	return fmt.Sprintf("cell %d: contribution %d has %s and contribution %d has %s", e.Cell, e.First, e.A, e.Next, e.B)
 }

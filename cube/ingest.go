@@ -138,16 +138,13 @@ func parallel(ctx context.Context, limit, n int, f func(context.Context, int) er
 
 // tileWriter cuts a tile into chunks and stores them.
 type tileWriter struct {
-	c      *Cube
-	l      Layout
-	box    grid.Box
-	span   grid.Span
-	values []byte
-	fill   []byte
-	coder  *codec.Pipeline
-	store  interface {
-		PutDigest(context.Context, graph.Digest, []byte) error
-	}
+	c       *Cube
+	l       Layout
+	box     grid.Box
+	span    grid.Span
+	values  []byte
+	fill    []byte
+	coder   *codec.Pipeline
 	buffers sync.Pool // of *tileBuffers
 }
 
@@ -162,12 +159,8 @@ func (c *Cube) newTileWriter(l Layout, box grid.Box, values []byte) (*tileWriter
 	if err != nil {
 		return nil, err
 	}
-	store, err := c.objects()
-	if err != nil {
-		return nil, err
-	}
 	return &tileWriter{c: c, l: l, box: box, span: l.Touched(box), values: values, fill: fill,
-		coder: coder, store: store, buffers: sync.Pool{New: func() any { return new(tileBuffers) }}}, nil
+		coder: coder, buffers: sync.Pool{New: func() any { return new(tileBuffers) }}}, nil
 }
 
 // put stores chunk i of the tile.
@@ -198,7 +191,7 @@ func (w *tileWriter) put(ctx context.Context, i int) (ChunkRef, error) {
 		return ref, err
 	}
 	ref.Object, ref.Size = graph.Sum(buf.encoded), int64(len(buf.encoded))
-	return ref, w.store.PutDigest(ctx, ref.Object, buf.encoded)
+	return ref, w.c.objects.PutDigest(ctx, ref.Object, buf.encoded)
 }
 
 func resize(b *[]byte, n int) []byte {
@@ -277,11 +270,7 @@ func (c *Cube) PutFile(ctx context.Context, r io.Reader, mediaType, ext string) 
 	if err := c.writing(ctx); err != nil {
 		return File{}, fmt.Errorf("put file: %w", err)
 	}
-	s, err := c.objects()
-	if err != nil {
-		return File{}, err
-	}
-	d, n, err := s.PutFrom(ctx, r, maxFile)
+	d, n, err := c.objects.PutFrom(ctx, r, maxFile)
 	if err != nil {
 		return File{}, err
 	}

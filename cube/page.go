@@ -49,10 +49,6 @@ func (p *page) digest() graph.Digest {
 
 // store puts the page as an object and returns what a manifest says of it.
 func (c *Cube) storePage(ctx context.Context, p *page) (pageInfo, error) {
-	s, err := c.objects()
-	if err != nil {
-		return pageInfo{}, err
-	}
 	info := pageInfo{Values: p.digest(), Covered: int64(p.count)}
 	for i, r := range p.refs {
 		if p.covered[i] && !r.Object.IsZero() {
@@ -60,16 +56,13 @@ func (c *Cube) storePage(ctx context.Context, p *page) (pageInfo, error) {
 			info.Bytes += r.Size
 		}
 	}
-	info.Object, err = s.Put(ctx, appendRefs(nil, pageMagic, p.refs, p.covered))
+	var err error
+	info.Object, err = c.objects.Put(ctx, appendRefs(nil, pageMagic, p.refs, p.covered))
 	return info, err
 }
 
 func (c *Cube) loadPage(ctx context.Context, d graph.Digest) (*page, error) {
-	s, err := c.objects()
-	if err != nil {
-		return nil, err
-	}
-	b, err := s.Get(ctx, d, nil)
+	b, err := c.objects.Get(ctx, d, nil)
 	if err != nil {
 		return nil, err
 	}

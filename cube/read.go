@@ -4,32 +4,39 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/cubebuild/cube/cube/cas"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/cube/zarr/codec"
 	"github.com/cubebuild/cube/graph"
 )
 
-// ReadWindow reads a box of an array into dst: little-endian, in C order, in the
-// shape that the layout has for the box. The box lies within the domain, and
-// every chunk that it meets must be covered: an uncovered one is an
-// *UncoveredError. Every object is verified as it is read; a damaged one is a
-// *cas.CorruptError.
-func (c *Cube) ReadWindow(ctx context.Context, a Array, box grid.Box, dst []byte) error {
-	if err := c.readWindow(ctx, a, box, dst); err != nil {
-		return fmt.Errorf("read %s %s: %w", a.Layout().Spec.Name, box, err)
+// ReadWindow reads a box of an array: little-endian, in C order, in the shape
+// that the layout has for the box. The values are in dst where it has the
+// capacity. The box lies within the domain, and every chunk that it meets must
+// be covered: an uncovered one is an *UncoveredError. Every object is verified
+// as it is read; a damaged one is a *cas.CorruptError.
+func (c *Cube) ReadWindow(ctx context.Context, a Array, box grid.Box, dst []byte) ([]byte, error) {
+	l := a.Layout()
+	if err := l.inside(box); err != nil {
+		return nil, fmt.Errorf("read %s %s: %w", l.Spec.Name, box, err)
 	}
-	return nil
+	n := l.Bytes(box)
+	if n > maxWindow {
+		return nil, fmt.Errorf("read %s %s: %d bytes: %w", l.Spec.Name, box, n, ErrTooLarge)
+	}
+	if int64(cap(dst)) < n {
+		dst = make([]byte, n)
+	}
+	if err := c.readWindow(ctx, a, box, dst[:n]); err != nil {
+		return nil, fmt.Errorf("read %s %s: %w", l.Spec.Name, box, err)
+	}
+	return dst[:n], nil
 }
+
+// maxWindow bounds what is read at once.
+const maxWindow = 1 << 36
 
 func (c *Cube) readWindow(ctx context.Context, a Array, box grid.Box, dst []byte) error {
 	l := a.Layout()
-	if err := l.inside(box); err != nil {
-		return err
-	}
-	if want := l.Bytes(box); int64(len(dst)) != want {
-		return fmt.Errorf("buffer of %d bytes, want %d: %w", len(dst), want, ErrOutside)
-	}
 	r, err := c.newWindowReader(l, box, dst)
 	if err != nil {
 		return err
@@ -59,7 +66,6 @@ type windowReader struct {
 	dst   []byte
 	fill  []byte
 	coder *codec.Pipeline
-	store *cas.Store
 }
 
 func (c *Cube) newWindowReader(l Layout, box grid.Box, dst []byte) (*windowReader, error) {
@@ -71,11 +77,7 @@ func (c *Cube) newWindowReader(l Layout, box grid.Box, dst []byte) (*windowReade
 	if err != nil {
 		return nil, err
 	}
-	store, err := c.objects()
-	if err != nil {
-		return nil, err
-	}
-	return &windowReader{c, l, box, dst, fill, coder, store}, nil
+	return &windowReader{c, l, box, dst, fill, coder}, nil
 }
 
 // chunk copies what the window wants of one chunk.
@@ -90,7 +92,7 @@ func (r *windowReader) chunk(ctx context.Context, a Array, ti, yi, xi int64) err
 		return nil
 	}
 	key := chunkKey{ref.Object, r.coder.Size()}
-	load := func(buf []byte) error { return r.c.decode(ctx, r.store, r.coder, ref, buf) }
+	load := func(buf []byte) error { return r.c.decode(ctx, r.coder, ref, buf) }
 	return r.c.chunks.use(key, load, func(values []byte) {
 		r.l.copyBox(r.dst, r.box, values, r.l.fullBox(ti, yi, xi), part)
 	})
@@ -107,14 +109,14 @@ func covered(ctx context.Context, a Array, ti, yi, xi int64) (ChunkRef, error) {
 }
 
 // decode reads, verifies and decodes one chunk's object into buf.
-func (c *Cube) decode(ctx context.Context, store *cas.Store, coder *codec.Pipeline, ref ChunkRef, buf []byte) error {
+func (c *Cube) decode(ctx context.Context, coder *codec.Pipeline, ref ChunkRef, buf []byte) error {
 	b, _ := c.encoded.Get().(*[]byte)
 	if b == nil {
 		b = new([]byte)
 	}
 	defer c.encoded.Put(b)
 	var err error
-	if *b, err = store.Get(ctx, ref.Object, (*b)[:0]); err != nil {
+	if *b, err = c.objects.Get(ctx, ref.Object, (*b)[:0]); err != nil {
 		return err
 	}
 	out, err := coder.Decode(buf[:0], *b)

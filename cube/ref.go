@@ -28,12 +28,10 @@ const (
 	stored    = 2
 )
 
-// AppendRefs appends the binary form of a list of refs to dst.
-func AppendRefs(dst []byte, refs []ChunkRef) []byte {
-	return appendRefs(dst, refsMagic, refs, nil)
-}
+// EncodeRefs returns the binary form of a list of refs.
+func EncodeRefs(refs []ChunkRef) []byte { return appendRefs(nil, refsMagic, refs, nil) }
 
-// DecodeRefs reads what AppendRefs wrote, and nothing else.
+// DecodeRefs reads what EncodeRefs wrote, and nothing else.
 func DecodeRefs(b []byte) ([]ChunkRef, error) {
 	refs, covered, err := decodeRefs(b, refsMagic, maxRefs)
 	if err != nil {

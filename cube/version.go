@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/cubebuild/cube/cube/grid"
@@ -166,6 +165,12 @@ func (c *Cube) LoadVersion(_ context.Context, d graph.Digest) (*Version, error) 
 	return v, nil
 }
 
+// HasVersion reports whether a version is there. Its manifest is not read.
+func (c *Cube) HasVersion(d graph.Digest) bool {
+	_, err := os.Stat(c.Path("versions", d.Hex()))
+	return err == nil
+}
+
 // readFile reads a regular file of at most limit bytes.
 func readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
@@ -264,14 +269,7 @@ func (c *Cube) save(v *Version) error {
 		return err
 	}
 	path := c.Path("versions", v.digest.Hex())
-	err = writeFile(path, append(b, '\n'), false)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(c.Path("versions"), 0o777); err != nil {
-			return err
-		}
-		err = writeFile(path, append(b, '\n'), false)
-	}
-	if err != nil {
+	if err := writeFile(path, append(b, '\n'), false); err != nil {
 		return err
 	}
 	c.mu.Lock()

@@ -49,14 +49,9 @@ type Store struct {
 	haveTemp bool
 }
 
-// Open opens the folder dir as a store and makes it where it is missing. It
-// touches nothing else: further folders are made when they are needed.
-func Open(dir string, conf Config) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("open objects: %w", err)
-	}
-	return &Store{dir: dir, conf: conf}, nil
-}
+// Open names the folder dir as a store. It and what lies below are made when
+// they are needed: a store that nobody asks costs nothing.
+func Open(dir string, conf Config) *Store { return &Store{dir: dir, conf: conf} }
 
 // Close gives up the process's mark. Objects that were put and not synced stay
 // marked as perhaps not durable.
@@ -345,7 +340,7 @@ func (s *Store) Remove(d graph.Digest) error {
 // It ends with the first error that f returns.
 func (s *Store) Walk(ctx context.Context, f func(graph.Digest, fs.FileInfo) error) error {
 	folders, err := os.ReadDir(s.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("walk objects: %w", err)
 	}
 	for _, folder := range folders {
