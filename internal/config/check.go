@@ -16,11 +16,11 @@ import (
 // manifests, from producer.yaml or from an image's label.
 func checkManifest(m graph.Manifest) []problem {
 	c := &checker{}
-	c.name([]string{"name"}, plainName, m.Name)
 	c.lists(m)
 	if len(c.problems) > 0 {
 		return c.problems
 	}
+	c.name([]string{"name"}, plainName, m.Name)
 	roles := []string{}
 	for i, n := range m.Needs {
 		path := []string{"needs", strconv.Itoa(i)}
@@ -65,7 +65,7 @@ func (c *checker) lists(m graph.Manifest) {
 
 func (c *checker) name(path []string, form *regexp.Regexp, name string) {
 	if !form.MatchString(name) {
-		c.add(path, "lower-case letters, digits and _, beginning with a letter, at most 64", "%q is not a name", clip(name))
+		c.add(path, "lower-case letters, digits and _ (and - where it names no variable), beginning with a letter, at most 64", "%q is not a name", clip(name))
 	}
 }
 

@@ -19,7 +19,11 @@ func (f *File) decode() error {
 	root := f.doc.Root
 	f.Grids, f.Sources, f.Producers = nil, nil, nil
 	f.Storage, f.Backend, f.Retry = defaultStorage, defaultBackend, defaultRetry
-	if n := root.Get("retry"); n != nil {
+	if root.Kind == yamlfile.Null {
+		root = yamlfile.NewMap()
+		f.doc.Root = root
+	}
+	if n := root.Get("retry"); n != nil && n.Kind != yamlfile.Null {
 		r.retry(&f.Retry, n) // before the producers, who begin with it
 	}
 	r.Fields(root, "the file", yamlfile.Fields{
@@ -82,9 +86,6 @@ var gridSorts = []struct {
 // gridSort checks that a grid is of one sort.
 func (r reader) gridSort(name string, n *yamlfile.Node) {
 	if n.Kind != yamlfile.Map {
-		if n.Kind == yamlfile.Null {
-			r.Errorf(n, "grid %s says nothing", name)
-		}
 		return
 	}
 	for _, s := range gridSorts {
@@ -140,9 +141,12 @@ func (r reader) numbers(n *yamlfile.Node, what string, names ...string) []float6
 		r.Errorf(n, "%s must be [%s]", what, strings.Join(names, ", "))
 		return nil
 	}
-	v := make([]float64, len(names))
+	v, before := make([]float64, len(names)), r.Len()
 	for i, item := range n.Items {
 		v[i] = r.Float(item, -1e15, 1e15)
+	}
+	if r.Len() > before {
+		return nil
 	}
 	return v
 }

@@ -43,18 +43,16 @@ func (p *ProducerFile) decode() error {
 		"params":       func(n *yamlfile.Node) { m.Params = r.paramSchema(n) },
 		"sources":      func(n *yamlfile.Node) { m.Sources = yamlfile.ListOf(r.Report, n, "sources", r.sourceNeed) },
 		"capabilities": func(n *yamlfile.Node) { m.Capabilities = r.capabilities(n) },
-		"command":      func(n *yamlfile.Node) { m.Command = yamlfile.ListOf(r.Report, n, "command", r.Scalar) },
+		"command":      yamlfile.Into(&m.Command, r.command),
 		"image":        func(n *yamlfile.Node) { p.Recipe = r.recipe(n) },
 	}, "name", "produces")
-	if root.Kind == yamlfile.Null {
-		r.Errorf(root, "the file is empty")
-	}
 	p.command()
 	if r.Len() == 0 {
 		for _, problem := range checkManifest(*m) {
-			e := r.Errorf(root.At(problem.path...), "%s", problem.message)
-			e.Hint = problem.hint
+			r.Errorf(root.At(problem.path...), "%s", problem.message).Hint = problem.hint
 		}
+	}
+	if r.Len() == 0 {
 		r.checkRecipe(p)
 	}
 	return r.Err()
@@ -237,11 +235,20 @@ func (r reader) recipe(n *yamlfile.Node) images.Recipe {
 		"wheels":  func(n *yamlfile.Node) { rec.Wheels = yamlfile.ListOf(r.Report, n, "wheels", r.String) },
 		"files":   func(n *yamlfile.Node) { rec.Files = yamlfile.ListOf(r.Report, n, "files", r.fileRule) },
 		"env":     func(n *yamlfile.Node) { rec.Env = r.env(n) },
-		"command": func(n *yamlfile.Node) { rec.Command = yamlfile.ListOf(r.Report, n, "command", r.Scalar) },
+		"command": yamlfile.Into(&rec.Command, r.command),
 		"workdir": yamlfile.Into(&rec.WorkDir, r.String),
 		"user":    yamlfile.Into(&rec.User, r.Scalar),
 	})
 	return rec
+}
+
+// command reads what a container runs.
+func (r reader) command(n *yamlfile.Node) []string {
+	words := yamlfile.ListOf(r.Report, n, "command", r.Scalar)
+	if n.Kind == yamlfile.List && len(words) == 0 {
+		r.Errorf(n, "the command is empty")
+	}
+	return words
 }
 
 func (r reader) goBuild(n *yamlfile.Node) *images.GoBuild {

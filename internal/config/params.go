@@ -62,6 +62,10 @@ func compileParams(raw json.RawMessage) (schema *jsonschema.Schema, err error) {
 func schemaTrouble(err error) string {
 	var sv *jsonschema.SchemaValidationError
 	var ve *jsonschema.ValidationError
+	var le *jsonschema.LoadURLError
+	if errors.As(err, &le) {
+		return le.Err.Error()
+	}
 	if errors.As(err, &sv) && errors.As(sv.Err, &ve) {
 		for len(ve.Causes) > 0 {
 			ve = ve.Causes[0]
@@ -72,7 +76,7 @@ func schemaTrouble(err error) string {
 		}
 		return at + describe(ve)
 	}
-	return clip(strings.ReplaceAll(err.Error(), "file://", ""))
+	return clip(err.Error())
 }
 
 // Params checks the params of an instance against the manifest's schema and
@@ -280,7 +284,11 @@ func enumWords(values []any) []string {
 
 // describe is the message of a validation error.
 func describe(ve *jsonschema.ValidationError) string {
-	return clip(ve.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
+	text := ve.ErrorKind.LocalizedString(message.NewPrinter(language.English))
+	if r := []rune(text); len(r) > 300 {
+		return string(r[:300]) + "…"
+	}
+	return text
 }
 
 // plainJSON encodes a value with sorted keys and no white space, every number

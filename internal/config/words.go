@@ -179,7 +179,7 @@ func (r reader) tiling(n *yamlfile.Node) grid.Tiling {
 		t.X = t.Y
 		return t
 	}
-	r.Fields(n, "the size", yamlfile.Fields{
+	r.Fields(n, "a size in cells", yamlfile.Fields{
 		"t": yamlfile.Into(&t.T, cells),
 		"y": yamlfile.Into(&t.Y, cells),
 		"x": yamlfile.Into(&t.X, cells),
@@ -199,18 +199,18 @@ func (r reader) resources(res *graph.Resources) yamlfile.Fields {
 
 // cpus reads a number of threads.
 func (r reader) cpus(n *yamlfile.Node) float64 {
-	v := r.Float(n, 0, 4096)
-	if v == 0 && (n.Kind == yamlfile.Int || n.Kind == yamlfile.Float) {
-		r.Errorf(n, "%s must be greater than zero", n.Text)
+	v := r.Positive(n)
+	if v > 4096 {
+		r.Errorf(n, "%v threads are more than any machine has", v)
 	}
 	return v
 }
 
 // metres reads a resolution on the ground.
 func (r reader) metres(n *yamlfile.Node) float64 {
-	v := r.Float(n, 0, math.MaxInt32)
-	if v == 0 && (n.Kind == yamlfile.Int || n.Kind == yamlfile.Float) {
-		r.Errorf(n, "%s must be greater than zero", n.Text)
+	v := r.Positive(n)
+	if v > math.MaxInt32 {
+		r.Errorf(n, "%v m is more than the earth has", v)
 	}
 	return v
 }

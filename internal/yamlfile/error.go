@@ -2,6 +2,7 @@ package yamlfile
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -35,7 +36,10 @@ type Error struct {
 
 // Summary is the error in one line, without the excerpt.
 func (e *Error) Summary() string {
-	s := e.Position.String() + ": " + e.Message
+	s := e.Message
+	if e.File != "" {
+		s = e.Position.String() + ": " + s
+	}
 	if e.Hint != "" {
 		s += " (" + e.Hint + ")"
 	}
@@ -45,7 +49,10 @@ func (e *Error) Summary() string {
 // Error prints the place, the message, the line with a caret, and the hint.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString(e.Position.String() + ": " + e.Message)
+	if e.File != "" {
+		b.WriteString(e.Position.String() + ": ")
+	}
+	b.WriteString(e.Message)
 	if e.Line > 0 && e.Source != "" {
 		text, caret := e.excerpt()
 		gutter := fmt.Sprintf("%5d | ", e.Line)
@@ -112,11 +119,13 @@ func (es Errors) Unwrap() []error {
 }
 
 // quote prints text from outside, shortened.
-func quote(s string) string {
+func quote(s string) string { return strconv.Quote(clipped(s)) }
+
+// clipped shortens text from outside.
+func clipped(s string) string {
 	const most = 60
-	if utf8.RuneCountInString(s) > most {
-		r := []rune(s)
-		return fmt.Sprintf("%q…", string(r[:most]))
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
 	}
-	return fmt.Sprintf("%q", s)
+	return s
 }

@@ -31,6 +31,7 @@ type Node struct {
 	Entries []Entry // of a map, in the order of the file
 	Items   []*Node // of a list
 
+	name  string // the key that it stands under, for messages
 	raw   string // of a plain scalar: as it was written
 	doc   *Document
 	line  int

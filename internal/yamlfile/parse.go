@@ -227,7 +227,8 @@ func (s *nesting) push(col int) {
 
 // invalid is the error for text that is no YAML token.
 func (d *Document) invalid(tk *token.Token) *Error {
-	return d.errorf(tk.Position.Line, tk.Position.Column, 1, syntaxHint(tk.Error), "%s", tk.Error)
+	message, hint := plainWords(tk.Error)
+	return d.errorf(tk.Position.Line, tk.Position.Column, 1, hint, "%s", message)
 }
 
 // syntaxError gives an error of the parser its place.
@@ -239,8 +240,9 @@ func (d *Document) syntaxError(err error) error {
 	if !ok || e.GetToken() == nil || e.GetToken().Position == nil {
 		return d.errorf(0, 0, 0, "", "is not YAML: %v", err)
 	}
-	tk, msg := e.GetToken(), e.GetMessage()
-	return d.errorf(tk.Position.Line, tk.Position.Column, utf8.RuneCountInString(firstLine(tk.Value)), syntaxHint(msg), "%s", msg)
+	tk := e.GetToken()
+	message, hint := plainWords(e.GetMessage())
+	return d.errorf(tk.Position.Line, tk.Position.Column, utf8.RuneCountInString(firstLine(tk.Value)), hint, "%s", message)
 }
 
 func firstLine(s string) string {
@@ -248,19 +250,28 @@ func firstLine(s string) string {
 	return s
 }
 
-// syntaxHint says what mostly lies behind an error of the parser.
-func syntaxHint(msg string) string {
-	switch {
-	case strings.Contains(msg, "mapping value is not allowed"):
-		return `text with ": " in it needs quotes`
-	case strings.Contains(msg, "not allowed in this context"):
-		return "check the indentation"
-	case strings.Contains(msg, "tab character"):
-		return "indent with spaces"
-	case strings.Contains(msg, "reserved character"):
-		return "quote the text"
+// syntaxWords say the parser's messages so that one who knows no YAML knows
+// what to do. The first whose key is in the message holds.
+var syntaxWords = []struct{ in, message, hint string }{
+	{"mapping value is not allowed", "a colon does not belong here", `text with ": " in it needs quotes`},
+	{"not allowed in this context", "this does not belong here", "check the indentation"},
+	{"cannot start any token", "a tab cannot indent", "indent with spaces"},
+	{"tab character", "a tab cannot indent", "indent with spaces"},
+	{"reserved character", "text cannot begin with this character", "put the text in quotes"},
+	{"-quoted text", "a closing quote is missing", ""},
+	{"',' or ']' must be specified", "a comma or ] is missing before this", ""},
+	{"',' or '}' must be specified", "a comma or } is missing before this", ""},
+	{"']' not found", "the closing ] is missing", ""},
+	{"'}' not found", "the closing } is missing", ""},
+}
+
+func plainWords(message string) (plain, hint string) {
+	for _, w := range syntaxWords {
+		if strings.Contains(message, w.in) {
+			return w.message, w.hint
+		}
 	}
-	return ""
+	return message, ""
 }
 
 // build turns the parser's tree into nodes.
@@ -271,11 +282,11 @@ func (d *Document) build(file *ast.File) (*Node, error) {
 		if doc.Body == nil {
 			continue
 		}
+		n := b.node(doc.Body, nil)
 		if root != nil {
-			tk := doc.Body.GetToken()
-			return nil, d.errorf(tk.Position.Line, max(1, tk.Position.Column), 1, "", "a second document begins; only one is read")
+			return nil, d.errorf(n.line, n.col, 1, "", "a second document begins here; only one is read")
 		}
-		root = b.node(doc.Body, nil)
+		root = n
 	}
 	if len(b.errs) > 0 {
 		return nil, b.err()
@@ -302,6 +313,9 @@ func (b *builder) err() error {
 // node makes the node of a value; key is the name that it stands under.
 func (b *builder) node(v ast.Node, key *Node) *Node {
 	n := &Node{doc: b.doc}
+	if key != nil {
+		n.name = key.Text
+	}
 	b.place(n, v.GetToken(), key)
 	switch v := v.(type) {
 	case *ast.MappingNode:
@@ -315,7 +329,8 @@ func (b *builder) node(v ast.Node, key *Node) *Node {
 	case *ast.SequenceNode:
 		n.Kind = List
 		for _, item := range v.Values {
-			n.Items = append(n.Items, b.node(item, n))
+			at := &Node{Text: fmt.Sprintf("%s[%d]", n.name, len(n.Items)), line: n.line, col: n.col, width: n.width}
+			n.Items = append(n.Items, b.node(item, at))
 		}
 	case *ast.LiteralNode:
 		n.Kind, n.Text = String, v.Value.Value

@@ -18,7 +18,8 @@ const maxErrors = 20
 // the zero value for what is wrong. A nil node is a value that is not there
 // and reads as zero without a mistake. It is not for several goroutines.
 type Report struct {
-	errs Errors
+	errs    Errors
+	dropped int // mistakes beyond maxErrors
 }
 
 // NewReport returns an empty report.
@@ -35,11 +36,14 @@ func (r *Report) Err() error {
 	slices.SortStableFunc(r.errs, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+	if r.dropped > 0 {
+		return append(slices.Clone(r.errs), &Error{Message: fmt.Sprintf("and %d more mistakes", r.dropped)})
+	}
 	return r.errs
 }
 
 // Len is the number of mistakes.
-func (r *Report) Len() int { return len(r.errs) }
+func (r *Report) Len() int { return len(r.errs) + r.dropped }
 
 // Errorf adds a mistake at a node and returns it, so that a hint can be added.
 func (r *Report) Errorf(n *Node, format string, args ...any) *Error {
@@ -52,9 +56,11 @@ func (r *Report) Errorf(n *Node, format string, args ...any) *Error {
 
 // Add adds a mistake.
 func (r *Report) Add(e *Error) *Error {
-	if len(r.errs) < maxErrors {
-		r.errs = append(r.errs, e)
+	if len(r.errs) == maxErrors {
+		r.dropped++
+		return e
 	}
+	r.errs = append(r.errs, e)
 	return e
 }
 
@@ -69,13 +75,13 @@ func (r *Report) Unknown(n *Node, what, name string, choices []string) {
 type Fields map[string]func(*Node)
 
 // Fields reads a map with known keys. What names the map for people. A key
-// that is not in fields is a mistake, and so is a required one that is missing
-// or has no value. A value of null counts as missing.
+// that is not in fields is a mistake, and so is one without a value and a
+// required one that is missing.
 func (r *Report) Fields(n *Node, what string, fields Fields, required ...string) {
 	if n == nil {
 		return
 	}
-	if n.Kind != Map && n.Kind != Null {
+	if n.Kind != Map {
 		r.Errorf(n, "%s must be a map, not %s", what, n.describe())
 		return
 	}
@@ -87,8 +93,8 @@ func (r *Report) Fields(n *Node, what string, fields Fields, required ...string)
 		}
 		if e.Value.Kind != Null {
 			read(e.Value)
-		} else if slices.Contains(required, e.Key) {
-			r.Errorf(e.Name, "%s has no value", e.Key)
+		} else {
+			r.Errorf(e.Name, "%s has no value", e.Key).Hint = "give it one, or remove the key"
 		}
 	}
 	for _, key := range required {
@@ -100,7 +106,7 @@ func (r *Report) Fields(n *Node, what string, fields Fields, required ...string)
 
 // Entries returns the entries of a map with free keys.
 func (r *Report) Entries(n *Node, what string) []Entry {
-	if n == nil || n.Kind == Null {
+	if n == nil {
 		return nil
 	}
 	if n.Kind != Map {
@@ -112,7 +118,7 @@ func (r *Report) Entries(n *Node, what string) []Entry {
 
 // Items returns the items of a list.
 func (r *Report) Items(n *Node, what string) []*Node {
-	if n == nil || n.Kind == Null {
+	if n == nil {
 		return nil
 	}
 	if n.Kind != List {
@@ -142,14 +148,14 @@ func (r *Report) String(n *Node) string {
 		return ""
 	}
 	if n.Kind != String {
-		e := r.Errorf(n, "must be text, not %s", n.describe())
+		e := r.Errorf(n, "%s must be text, not %s", n.subject(), n.describe())
 		if n.raw != "" {
 			e.Hint = "write it in quotes: " + strconv.Quote(n.raw)
 		}
 		return ""
 	}
 	if strings.TrimSpace(n.Text) == "" {
-		r.Errorf(n, "is empty")
+		r.Errorf(n, "%s is empty", n.subject())
 		return ""
 	}
 	return n.Text
@@ -167,21 +173,18 @@ func (r *Report) Scalar(n *Node) string {
 	return r.String(n)
 }
 
-// Strings reads a list of texts.
-func (r *Report) Strings(n *Node) []string { return ListOf(r, n, "this", r.String) }
-
 // Int reads a whole number from lo to hi.
 func (r *Report) Int(n *Node, lo, hi int64) int64 {
 	if n == nil {
 		return 0
 	}
 	if n.Kind != Int {
-		r.Errorf(n, "must be a whole number, not %s", n.describe())
+		r.Errorf(n, "%s must be a whole number, not %s", n.subject(), n.describe())
 		return 0
 	}
 	v, err := strconv.ParseInt(n.Text, 10, 64)
 	if err != nil || v < lo || v > hi {
-		r.Errorf(n, "%s must be %s", n.Text, between(float64(lo), float64(hi)))
+		r.Errorf(n, "%s must be %s, not %s", n.subject(), between(lo, hi), n.Text)
 		return 0
 	}
 	return v
@@ -193,12 +196,12 @@ func (r *Report) Float(n *Node, lo, hi float64) float64 {
 		return 0
 	}
 	if n.Kind != Int && n.Kind != Float {
-		r.Errorf(n, "must be a number, not %s", n.describe())
+		r.Errorf(n, "%s must be a number, not %s", n.subject(), n.describe())
 		return 0
 	}
 	v, err := strconv.ParseFloat(n.Text, 64)
 	if err != nil || v < lo || v > hi {
-		r.Errorf(n, "%s must be %s", n.Text, between(lo, hi))
+		r.Errorf(n, "%s must be %s, not %s", n.subject(), between(lo, hi), n.Text)
 		return 0
 	}
 	return v
@@ -208,17 +211,17 @@ func (r *Report) Float(n *Node, lo, hi float64) float64 {
 func (r *Report) Positive(n *Node) float64 {
 	v := r.Float(n, -math.MaxFloat64, math.MaxFloat64)
 	if n != nil && v <= 0 && (n.Kind == Int || n.Kind == Float) {
-		r.Errorf(n, "%s must be greater than zero", n.Text)
+		r.Errorf(n, "%s must be greater than zero, not %s", n.subject(), n.Text)
 		return 0
 	}
 	return v
 }
 
-func between(lo, hi float64) string {
+func between[T int64 | float64](lo, hi T) string {
 	switch {
-	case hi >= math.MaxInt64:
+	case hi >= math.MaxInt64/2:
 		return fmt.Sprintf("at least %v", lo)
-	case lo <= math.MinInt64:
+	case lo <= math.MinInt64/2:
 		return fmt.Sprintf("at most %v", hi)
 	}
 	return fmt.Sprintf("from %v to %v", lo, hi)
@@ -230,7 +233,7 @@ func (r *Report) Bool(n *Node) bool {
 		return false
 	}
 	if n.Kind != Bool {
-		e := r.Errorf(n, "must be true or false, not %s", n.describe())
+		e := r.Errorf(n, "%s must be true or false, not %s", n.subject(), n.describe())
 		switch strings.ToLower(n.Text) {
 		case "yes", "on", "y":
 			e.Hint = "write true"
@@ -263,6 +266,14 @@ func OneOf[T ~string](r *Report, n *Node, what string, choices []T) T {
 		return ""
 	}
 	return T(s)
+}
+
+// subject names a node by the key that it stands under.
+func (n *Node) subject() string {
+	if n.name == "" {
+		return "this"
+	}
+	return clipped(n.name)
 }
 
 // describe says what a node is, for "must be …, not …".

@@ -68,14 +68,14 @@ f.yaml:3:1: key "a" stands here twice; first in line 1
     3 | a: 3
       | ^`},
 		"colon in text": {"title: one: two\n", `
-f.yaml:1:8: mapping value is not allowed in this context
+f.yaml:1:8: a colon does not belong here
     1 | title: one: two
       |        ^^^
         text with ": " in it needs quotes`},
 		"alias":    {"a: &x [1]\nb: *x\n", "\nf.yaml:1:4: anchors (&) are not read here; write the value out\n    1 | a: &x [1]\n      |    ^"},
 		"tag":      {"a: !!binary x\n", "\nf.yaml:1:4: tags (!) are not read here; quote the text if it begins with !\n    1 | a: !!binary x\n      |    ^^^^^^^^"},
 		"merge":    {"<<: {a: 1}\n", "\nf.yaml:1:1: merge keys (<<) are not read here; write the keys out\n    1 | <<: {a: 1}\n      | ^^"},
-		"two docs": {"a: 1\n---\nb: 1\n", "\nf.yaml:3:2: a second document begins; only one is read\n    3 | b: 1\n      |  ^"},
+		"two docs": {"a: 1\n---\nb: 1\n", "\nf.yaml:3:1: a second document begins here; only one is read\n    3 | b: 1\n      | ^"},
 		"no space": {"a: {b:1}\n", "\nf.yaml:1:6: a space is missing after the colon\n    1 | a: {b:1}\n      |      ^\n        write b: 1"},
 		"utf8":     {"a: \xff\n", "\nf.yaml:1:4: byte 0xff is not UTF-8\n    1 | a: \xff\n      |    ^\n        save the file as UTF-8"},
 		"control":  {"a: \x00\n", "\nf.yaml:1:4: control character U+0000 does not belong here\n    1 | a: �\n      |    ^"},
