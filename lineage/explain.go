@@ -144,7 +144,7 @@ func union(a, b map[string]any) []string {
 func whole(path []string, a, b any) (Change, bool) {
 	oneSided := a == nil || b == nil
 	switch {
-	case is(path, "static", "image", "diff_ids"):
+	case is(path, "shared", "image", "diff_ids"):
 		return layersChange(a, b), true
 	case is(path, "box"):
 		return sized(ChangedGrid, "domain", box(a), box(b), ""), true
@@ -152,11 +152,11 @@ func whole(path []string, a, b any) (Change, bool) {
 		return sized(ChangedGrid, "time range", "steps "+span(a), span(b), ""), true
 	case is(path, "tiling"):
 		return sized(ChangedTiling, "tile size", tiling(a), tiling(b), "; every tile is new"), true
-	case is(path, "static", "image", "env"), is(path, "static", "image", "command"):
+	case is(path, "shared", "image", "env"), is(path, "shared", "image", "command"):
 		return tell(path, a, b), true
-	case is(path, "static", "params", "*"):
+	case is(path, "shared", "params", "*"):
 		return tell(path, a, b), !bothObjects(a, b)
-	case is(path, "static", "image"), is(path, "static", "sources", "*"), is(path, "static", "outputs", "*"), is(path, "inputs", "*"):
+	case is(path, "shared", "image"), is(path, "shared", "sources", "*"), is(path, "shared", "outputs", "*"), is(path, "inputs", "*"):
 		return tell(path, a, b), oneSided
 	}
 	return Change{}, false
@@ -197,8 +197,8 @@ func tell(path []string, a, b any) Change {
 // classify says what a field of a derivation is: the sort of change, the noun
 // for a sentence, and its name.
 func classify(path []string) (what What, noun, name string) {
-	if len(path) > 0 && path[0] == "static" {
-		return classifyStatic(path[1:])
+	if len(path) > 0 && path[0] == "shared" {
+		return classifyShared(path[1:])
 	}
 	head, rest := split(path)
 	switch head {
@@ -232,7 +232,7 @@ func classifyInput(path []string) (What, string, string) {
 	return ChangedInput, "input", role + labelled(": ", strings.TrimPrefix(field, "version"))
 }
 
-func classifyStatic(path []string) (What, string, string) {
+func classifyShared(path []string) (What, string, string) {
 	head, rest := split(path)
 	switch head {
 	case "sources":

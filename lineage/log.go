@@ -181,20 +181,26 @@ func frames(r io.Reader, name string, id *graph.Digest, yield func(Printed, erro
 			yield(Printed{}, &DamageError{name, offset, "not a frame"})
 			return
 		}
-		offset += int64(len(header)) + int64(n) + 1
+		size := int64(len(header)) + int64(n) + 1
 		if id != nil && got != *id {
 			if _, err := br.Discard(n + 1); err != nil {
 				return
 			}
+			offset += size
 			continue
 		}
 		buf = append(buf[:0], make([]byte, n+1)...)
 		if _, err := io.ReadFull(br, buf); err != nil {
 			return
 		}
+		if buf[n] != '\n' {
+			yield(Printed{}, &DamageError{name, offset, "no line feed behind the frame"})
+			return
+		}
 		if !yield(Printed{got, buf[:n]}, nil) {
 			return
 		}
+		offset += size
 	}
 }
 

@@ -225,24 +225,24 @@ func (n *Node) paramsFact() string {
 // shownPackages is how many packages a line names.
 const shownPackages = 6
 
-// software names the first packages of the image, those for science before
-// those of the system.
+// software names the packages of the image that a reader asks for: those of its
+// language and the interpreter, and of the system's only the number.
 func (n *Node) software() string {
-	p := slices.Clone(n.Packages)
-	slices.SortStableFunc(p, func(a, b Package) int { return rank(a) - rank(b) })
-	more := ""
-	if len(p) > shownPackages {
-		more = fmt.Sprintf(" and %d more", len(p)-shownPackages)
-		p = p[:shownPackages]
+	var names []string
+	for _, p := range n.Packages {
+		if (p.Kind != "deb" || strings.HasPrefix(p.Name, "python3.")) && len(names) < shownPackages {
+			names = append(names, p.Name+" "+p.Version)
+		}
 	}
-	names := make([]string, len(p))
-	for i, q := range p {
-		names[i] = q.Name + " " + q.Version
+	more := len(n.Packages) - len(names)
+	switch {
+	case more == 0:
+		return strings.Join(names, ", ")
+	case len(names) == 0:
+		return fmt.Sprintf("%d packages", more)
 	}
-	return strings.Join(names, ", ") + more
+	return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), more)
 }
-
-func rank(p Package) int { return max(0, slices.Index([]string{"python", "go", "deb"}, p.Kind)) }
 
 func labelled(label, s string) string {
 	if s == "" {
