@@ -177,7 +177,8 @@ func (i *Instance) makesTime() bool {
 // tiling is how the instance's domain is cut: not at all where the producer
 // does not tile, and in one piece of time where a static output needs it all.
 func (r *resolver) tiling(inst *Instance) grid.Tiling {
-	if !inst.Manifest.Capabilities.Tiles {
+	file := func(s VarSpec) bool { return s.Kind == File }
+	if !inst.Manifest.Capabilities.Tiles || slices.ContainsFunc(inst.Manifest.Produces, file) {
 		return grid.Tiling{}
 	}
 	t := r.ws.Tiling

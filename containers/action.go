@@ -1,0 +1,123 @@
+package containers
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+)
+
+// Action is one container execution with its data: what graph.Action names by
+// digest.
+type Action struct {
+	Name    string   // for errors and for names outside the sandbox
+	Layers  []string // unpacked layer directories, lowest first
+	Image   graph.Image
+	Request []byte // the very bytes of /cube/request.json
+	Inputs  []Input
+	Sources []SourceFile
+	Outputs map[string]graph.RequestOutput // by role
+	CPUs    float64
+	Limits  graph.Resources
+	Log     io.Writer // what the payload prints; nil discards it
+}
+
+// Input is one staged window, or one file.
+type Input struct {
+	Role   string
+	Window graph.RequestInput
+	Spec   graph.VarSpec
+	Grid   grid.Grid // that the window is on
+	Box    grid.Box
+	Values []byte // little-endian, C order; nil for kind: file
+	File   string // host path, of kind: file
+}
+
+// SourceFile is a source's file on the host and where the container finds it.
+type SourceFile struct {
+	Path   string
+	Target string
+}
+
+// Result is what a successful action left, checked against what was asked of
+// it: every declared output, with its dtype and shape, and nothing else.
+type Result struct {
+	Outputs    map[string]Output // by role
+	Usage      Usage
+	Unenforced []string
+}
+
+// Output is the values of one output, or its file.
+type Output struct {
+	Values []byte   // little-endian, C order
+	File   *os.File // of kind: file; positioned at its start
+	Name   string   // of the file as the producer called it
+}
+
+// Close closes the files of the result.
+func (r *Result) Close() error {
+	var errs []error
+	for _, o := range r.Outputs {
+		if o.File != nil {
+			errs = append(errs, o.File.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// FailureKind says how an action failed.
+type FailureKind string
+
+// The kinds of failure.
+const (
+	FailedExit     FailureKind = "exit"      // it exited with another code
+	FailedRetry    FailureKind = "retry"     // exit 75: it asks to be run again
+	FailedBadInput FailureKind = "bad_input" // exit 65: it says that its input is bad; running it again changes nothing
+	FailedSignal   FailureKind = "signal"
+	FailedTimeout  FailureKind = "timeout"
+	FailedMemory   FailureKind = "oom"
+	FailedDisk     FailureKind = "disk"   // it outgrew its disk limit
+	FailedOutput   FailureKind = "output" // it exited 0, and what it left is not what it declared
+)
+
+// Exit codes with a meaning of their own (sysexits.h).
+const (
+	ExitBadInput = 65 // EX_DATAERR
+	ExitRetry    = 75 // EX_TEMPFAIL
+)
+
+// Failure says that an action ran and failed; it is the producer's fault, or
+// its limits'. Any other error of an [Executor] is the machine's.
+type Failure struct {
+	Kind   FailureKind
+	Code   int    // of FailedExit, FailedRetry and FailedBadInput
+	Detail string // what happened, in words
+	Usage  Usage
+}
+
+func (f *Failure) Error() string { return f.Detail }
+
+// failure turns an exit that is no success into a Failure, nil otherwise.
+func failure(e *Exit, l graph.Resources) *Failure {
+	f := &Failure{Code: e.Code, Detail: e.String(), Usage: e.Usage}
+	switch {
+	case e.Success():
+		return nil
+	case e.Reason == TimedOut:
+		f.Kind, f.Detail = FailedTimeout, fmt.Sprintf("still running after its time limit of %v", l.Timeout)
+	case e.Reason == OutOfMemory:
+		f.Kind, f.Detail = FailedMemory, fmt.Sprintf("outgrew its memory limit of %d MiB", l.Memory>>20)
+	case e.Reason == Signaled:
+		f.Kind = FailedSignal
+	case e.Code == ExitRetry:
+		f.Kind, f.Detail = FailedRetry, "exited with code 75: it asks to be tried again"
+	case e.Code == ExitBadInput:
+		f.Kind, f.Detail = FailedBadInput, "exited with code 65: its input is bad"
+	default:
+		f.Kind = FailedExit
+	}
+	return f
+}

@@ -1,0 +1,208 @@
+package containers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cubebuild/cube/graph"
+)
+
+// Executor runs actions: it stages what an action is given, has a [Runner] run
+// it, and takes in what it left. Its methods may be called at once.
+type Executor struct {
+	runner  Runner
+	staging string
+}
+
+// ExecutorConfig says what an executor works with.
+type ExecutorConfig struct {
+	Runner  Runner
+	Staging string // an existing directory for what is too large for memory
+}
+
+// NewExecutor returns an executor.
+func NewExecutor(c ExecutorConfig) *Executor { return &Executor{runner: c.Runner, staging: c.Staging} }
+
+// inMemory is the largest disk limit that is served from memory: what a
+// container writes then never touches a disk and leaves nothing to sweep.
+const inMemory = graph.DefaultDisk
+
+// Run runs an action to its end. A *Failure says that the producer failed;
+// the caller closes the result.
+func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {
+	st, err := x.stage(ctx, a)
+	if err != nil {
+		return nil, fmt.Errorf("stage %s: %w", a.Name, err)
+	}
+	defer st.remove()
+	watched, stop := watchDisk(ctx, st.watch, a.Limits.Disk)
+	defer stop()
+	exit, err := x.runner.Run(watched, st.spec)
+	if err != nil {
+		if full := diskFull(watched); full != nil {
+			return nil, full
+		}
+		return nil, fmt.Errorf("run %s: %w", a.Name, err)
+	}
+	defer exit.Close()
+	if f := failure(exit, a.Limits); f != nil {
+		return nil, f
+	}
+	out, err := st.outputs(exit)
+	if err != nil {
+		return nil, fmt.Errorf("take in %s: %w", a.Name, err)
+	}
+	defer out.Close()
+	outputs, err := out.ingest(ctx, a.Outputs)
+	if f := (*Failure)(nil); errors.As(err, &f) {
+		f.Usage = exit.Usage
+		return nil, f
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take in %s: %w", a.Name, err)
+	}
+	return &Result{Outputs: outputs, Usage: exit.Usage, Unenforced: exit.Unenforced}, nil
+}
+
+// staged is an action laid out for its sandbox.
+type staged struct {
+	spec  Spec
+	dir   string // on disk, or "" where all is in memory
+	watch string // the directory that the disk limit bounds, or ""
+}
+
+func (s *staged) remove() {
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
+}
+
+// outputs opens what the payload wrote.
+func (s *staged) outputs(exit *Exit) (*left, error) {
+	dir := filepath.Join(s.watch, "out")
+	if s.watch == "" {
+		f, ok := exit.Kept[graph.OutputDir]
+		if !ok {
+			return nil, fmt.Errorf("the runner kept no %s", graph.OutputDir)
+		}
+		dir = fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	}
+	root, err := os.OpenRoot(dir)
+	return &left{root, dir}, err
+}
+
+func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
+	st := &staged{spec: Spec{
+		Name: a.Name, Layers: a.Layers, Args: a.Image.Command, Env: Environment(a.Image.Env, a.CPUs),
+		Dir: graph.ScratchDir, Stdout: a.Log, Stderr: a.Log,
+		Limits: Limits{Memory: a.Limits.Memory, CPUs: a.CPUs, PIDs: a.Limits.PIDs, Time: a.Limits.Timeout},
+	}}
+	defer func() {
+		if err != nil {
+			st.remove()
+		}
+	}()
+	st.mount(Mount{Kind: Content, Target: graph.RequestPath, Content: a.Request})
+	if err := x.stageInputs(ctx, st, a.Inputs); err != nil {
+		return nil, err
+	}
+	for _, s := range a.Sources {
+		st.mount(Mount{Kind: Bind, Source: s.Path, Target: s.Target})
+	}
+	return st, x.stageWritable(st, a)
+}
+
+func (s *staged) mount(m Mount) { s.spec.Mounts = append(s.spec.Mounts, m) }
+
+// stageWritable adds where the payload may write: /cube/out and /cube/scratch.
+func (x *Executor) stageWritable(st *staged, a Action) error {
+	dirs := []string{}
+	for role := range a.Outputs {
+		dirs = append(dirs, role)
+	}
+	slices.Sort(dirs)
+	if a.Limits.Disk <= inMemory {
+		st.mount(Mount{Kind: Tmpfs, Target: graph.OutputDir, Size: a.Limits.Disk, Keep: true, Dirs: dirs})
+		st.mount(Mount{Kind: Tmpfs, Target: graph.ScratchDir, Size: a.Limits.Disk})
+		return nil
+	}
+	root, err := x.dir(st)
+	if err != nil {
+		return err
+	}
+	st.watch = filepath.Join(root, "w")
+	for _, d := range append([]string{"out", "scratch"}, prefixed("out/", dirs)...) {
+		path := filepath.Join(st.watch, d)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(path, 0o777); err != nil { // the payload is another user; only w's parent is the engine's alone
+			return err
+		}
+	}
+	st.mount(Mount{Kind: Bind, Source: filepath.Join(st.watch, "out"), Target: graph.OutputDir, Writable: true})
+	st.mount(Mount{Kind: Bind, Source: filepath.Join(st.watch, "scratch"), Target: graph.ScratchDir, Writable: true})
+	return nil
+}
+
+func prefixed(prefix string, names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = prefix + n
+	}
+	return out
+}
+
+// dir returns the action's own directory on disk, which it makes when it is
+// first asked for.
+func (x *Executor) dir(st *staged) (string, error) {
+	if st.dir != "" {
+		return st.dir, nil
+	}
+	dir, err := os.MkdirTemp(x.staging, "action-")
+	st.dir = dir
+	return dir, err
+}
+
+// Environment returns the whole environment of a payload: the image's own, and
+// what the engine fixes so that nothing differs from run to run or from host to
+// host. It is a function of the image and of cpus, which are keyed, and of
+// graph.StagingVersion.
+func Environment(image []string, cpus float64) []string {
+	env := slices.Clone(image)
+	set := func(k, v string) {
+		env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, k+"=") })
+		env = append(env, k+"="+v)
+	}
+	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
+		set("PATH", "/usr/local/bin:/usr/bin:/bin")
+	}
+	for _, kv := range fixedEnv {
+		set(kv[0], kv[1])
+	}
+	threads := strconv.Itoa(max(1, int(cpus)))
+	for _, k := range threadEnv {
+		set(k, threads)
+	}
+	slices.Sort(env)
+	return env
+}
+
+// fixedEnv is the environment that every payload has. The last three hold the
+// C library, NumPy and OpenBLAS to x86-64-v2, so that a newer processor
+// computes what an older one does.
+var fixedEnv = [][2]string{
+	{"HOME", graph.ScratchDir}, {"TMPDIR", "/tmp"}, {"TZ", "UTC"}, {"LANG", "C.UTF-8"}, {"LC_ALL", "C.UTF-8"},
+	{"SOURCE_DATE_EPOCH", "0"}, {"PYTHONHASHSEED", "0"}, {"PYTHONDONTWRITEBYTECODE", "1"}, {"PYTHONUNBUFFERED", "1"},
+	{"GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD,-AVX2,-AVX,-FMA,-FMA4"},
+	{"NPY_DISABLE_CPU_FEATURES", "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V3 X86_V4"},
+	{"OPENBLAS_CORETYPE", "Nehalem"},
+}
+
+var threadEnv = []string{"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "GDAL_NUM_THREADS", "GOMAXPROCS"}

@@ -1,0 +1,272 @@
+package solve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/graph"
+)
+
+// Derived is what a cube remembers of a derivation key: the versions that came
+// of it, in the order of the vertex's outputs, and the key's preimage, which
+// says later what has changed.
+type Derived struct {
+	Outputs  []graph.Digest  `json:"outputs"`
+	Preimage json.RawMessage `json:"preimage"`
+}
+
+// LoadDerived returns what a cube remembers of a derivation key, or nil.
+func LoadDerived(c *cube.Cube, key graph.Digest) (*Derived, error) {
+	value, ok, err := c.Derivations().Get(key)
+	if err != nil || !ok {
+		return nil, err
+	}
+	var d Derived
+	if err := json.Unmarshal(value, &d); err != nil {
+		return nil, fmt.Errorf("derivation %s: %w", key.Short(), err)
+	}
+	return &d, nil
+}
+
+// settle looks up, in order, the derivation of every vertex whose inputs are
+// all known. A build with nothing to do does nothing else.
+func (b *build) settle(ctx context.Context) error {
+	for _, n := range b.sched.nodes {
+		if !n.inputsKnown() {
+			continue
+		}
+		n.probed = true
+		known, err := b.probe(ctx, b.verts[n.vertex])
+		if err != nil {
+			return err
+		}
+		if known {
+			n.state, n.prefix, n.next = complete, n.total, n.total
+		}
+	}
+	return nil
+}
+
+// derivation returns a vertex's key and preimage; all its inputs are known.
+func (b *build) derivation(v *vertex) (graph.Digest, []byte, []graph.Digest, error) {
+	inputs := make([]graph.Digest, len(v.Inputs))
+	for i, in := range v.Inputs {
+		inputs[i] = b.version(in)
+	}
+	key, preimage, err := v.Derivation(v.shared, inputs).Key()
+	return key, preimage, inputs, err
+}
+
+// version is the version that a binding reads; zero where it is not whole.
+func (b *build) version(in *graph.Binding) graph.Digest {
+	if in.Import != nil {
+		return in.Import.Version
+	}
+	u := b.verts[in.From.Vertex]
+	if u.versions == nil {
+		return graph.Digest{}
+	}
+	return u.versions[outputIndex(in.From)]
+}
+
+func outputIndex(o *graph.Output) int {
+	for i, other := range o.Vertex.Outputs {
+		if other == o {
+			return i
+		}
+	}
+	panic("an output that its vertex does not have")
+}
+
+// probe looks up a vertex's derivation and, where it is known and its versions
+// are there, settles the vertex.
+func (b *build) probe(ctx context.Context, v *vertex) (bool, error) {
+	key, preimage, inputs, err := b.derivation(v)
+	if err != nil {
+		return false, err
+	}
+	d, err := LoadDerived(b.Cube, key)
+	if err != nil || d == nil || len(d.Outputs) != len(v.Outputs) {
+		return false, err
+	}
+	for _, version := range d.Outputs {
+		if _, err := b.Cube.LoadVersion(ctx, version); err != nil {
+			return false, ignoreNotExist(err)
+		}
+	}
+	v.versions = d.Outputs
+	b.publish(v, key)
+	b.mu.Lock()
+	b.result.Known++
+	b.mu.Unlock()
+	b.emit(VertexDone{Vertex: v.Vertex, Derivation: key, Preimage: preimage, Known: true, Complete: true,
+		Inputs: inputs, Outputs: d.Outputs, Count: Count{Hit: v.Len()}})
+	return true, nil
+}
+
+// complete ends a vertex whose tiles are all done: where all of them are
+// there, its builders become versions.
+func (b *build) complete(ctx context.Context, v *vertex, n *node, whole bool) error {
+	done := VertexDone{Vertex: v.Vertex, Count: n.count, Wall: time.Since(v.started)}
+	if !whole {
+		b.emit(done)
+		return nil
+	}
+	versions := make([]graph.Digest, len(v.Outputs))
+	for i, o := range v.Outputs {
+		version, err := v.finish(ctx, b.Cube, i)
+		if err != nil {
+			return fmt.Errorf("%s: %w", o.Variable, err)
+		}
+		versions[i] = version.Digest()
+	}
+	v.versions = versions
+	done.Complete, done.Outputs = true, versions
+	key, preimage, inputs, err := b.derivation(v)
+	if err != nil {
+		return err
+	}
+	done.Derivation, done.Preimage, done.Inputs = key, preimage, inputs
+	if err := b.remember(ctx, key, preimage, versions); err != nil {
+		return err
+	}
+	b.publish(v, key)
+	b.emit(done)
+	return nil
+}
+
+// remember stores a derivation, after everything that it names is durable.
+func (b *build) remember(ctx context.Context, key graph.Digest, preimage []byte, versions []graph.Digest) error {
+	if err := b.Cube.Sync(ctx); err != nil {
+		return err
+	}
+	value, err := json.Marshal(Derived{Outputs: versions, Preimage: preimage})
+	if err != nil {
+		return err
+	}
+	log := b.Cube.Derivations()
+	winner, err := log.Put(ctx, key, value)
+	if err != nil || bytes.Equal(winner, value) {
+		return err
+	}
+	// It was known, and its versions are gone or could not be read.
+	if err := log.Delete(ctx, key); err != nil {
+		return err
+	}
+	_, err = log.Put(ctx, key, value)
+	return err
+}
+
+// finish makes the version of one output of a vertex whose tiles are all there.
+func (v *vertex) finish(ctx context.Context, c *cube.Cube, i int) (*cube.Version, error) {
+	if f := v.files[i]; f != nil {
+		return c.NewFileVersion(ctx, v.Outputs[i].Spec, *f)
+	}
+	return v.builders[i].Finish(ctx)
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, cube.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// publish notes that the heads of a vertex's variables are to move.
+func (b *build) publish(v *vertex, key graph.Digest) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, o := range v.Outputs {
+		b.result.Versions[o.Variable] = v.versions[i]
+		b.moves[o.Variable] = cube.Head{Variable: o.Variable, Version: v.versions[i], Derivation: key,
+			Native: o.Native, Instance: v.Name, Role: o.Role, Spec: o.Spec, Run: b.RunID, Time: time.Now().Unix()}
+	}
+}
+
+// array returns what a binding reads from: a builder while its vertex is being
+// built, a version otherwise.
+func (b *build) array(ctx context.Context, in *graph.Binding) (cube.Array, error) {
+	if in.Import != nil {
+		return b.imported(ctx, in.Import.Version)
+	}
+	u, i := b.verts[in.From.Vertex], outputIndex(in.From)
+	b.mu.Lock()
+	a := u.arrays[i]
+	b.mu.Unlock()
+	if a != nil {
+		return a, nil
+	}
+	if u.versions == nil {
+		return nil, fmt.Errorf("%s: %w", in.Variable, fs.ErrNotExist)
+	}
+	version, err := b.Cube.LoadVersion(ctx, u.versions[i])
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u.arrays[i] = version
+	return version, nil
+}
+
+// imported loads a pinned version once.
+func (b *build) imported(ctx context.Context, d graph.Digest) (cube.Array, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if v, ok := b.imports[d]; ok {
+		return v, nil
+	}
+	v, err := b.Cube.LoadVersion(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("imported version %s: %w", d.Short(), err)
+	}
+	b.imports[d] = v
+	return v, nil
+}
+
+// moveHeads shows every variable of the plan that is whole, at once, where its
+// head is not what came out.
+func (b *build) moveHeads(ctx context.Context) error {
+	for {
+		heads, err := b.Cube.Heads(ctx)
+		if err != nil {
+			return err
+		}
+		expect := map[string]graph.Digest{}
+		var moves []cube.Head
+		for name, h := range b.moves {
+			old, ok := heads[name]
+			if ok && old.Version == h.Version && old.Derivation == h.Derivation && old.Native == h.Native && sameSpec(old.Spec, h.Spec) {
+				continue
+			}
+			expect[name] = old.Version
+			moves = append(moves, h)
+		}
+		if len(moves) == 0 {
+			return nil
+		}
+		slices.SortFunc(moves, func(x, y cube.Head) int { return strings.Compare(x.Variable, y.Variable) })
+		if err := b.Cube.Sync(ctx); err != nil {
+			return err
+		}
+		// Another build may move heads meanwhile; it is looked at again then.
+		var moved *cube.HeadMovedError
+		if err := b.Cube.MoveHeads(ctx, expect, moves); !errors.As(err, &moved) {
+			return err
+		}
+	}
+}
+
+func sameSpec(a, b graph.VarSpec) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}

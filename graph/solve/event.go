@@ -1,0 +1,123 @@
+package solve
+
+import (
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+)
+
+// Event is something that a build did: one of [Planned], [Started], [TileDone],
+// [Retried], [VertexDone] or [Waiting]. One stream feeds every display and the
+// lineage. Events arrive one at a time.
+type Event interface{ event() }
+
+// Planned is the first event: what is there to do, before any of it is.
+type Planned struct {
+	Plan  *graph.Plan
+	Tiles int64 // of all vertices whose derivation is not known
+}
+
+// Started says that an action's container is about to run.
+type Started struct {
+	Vertex  *graph.Vertex
+	Tile    grid.Tile
+	Action  graph.ActionID
+	Attempt int
+	Time    time.Time
+}
+
+// Waiting says that another build runs the same action.
+type Waiting struct {
+	Vertex *graph.Vertex
+	Tile   grid.Tile
+	Action graph.ActionID
+}
+
+// Retried says that an attempt failed and another will follow.
+type Retried struct {
+	Vertex  *graph.Vertex
+	Tile    grid.Tile
+	Action  graph.ActionID
+	Attempt int
+	Err     error
+	Pause   time.Duration
+}
+
+// Outcome says what became of a tile.
+type Outcome int
+
+// The outcomes of a tile.
+const (
+	Hit     Outcome = iota // its result was known
+	Ran                    // it ran and succeeded
+	Failed                 // it spent its attempts, or is known to fail
+	Blocked                // something that it needs failed
+)
+
+// String is the outcome in one word.
+func (o Outcome) String() string { return [...]string{"hit", "ran", "failed", "blocked"}[o] }
+
+// TileDone is the end of a tile.
+type TileDone struct {
+	Vertex  *graph.Vertex
+	Tile    grid.Tile
+	Outcome Outcome
+	Action  graph.ActionID // zero where a cover key answered, or nothing was tried
+
+	// Of actions that ran:
+	Request    graph.Digest
+	Windows    map[string]graph.Digest // by role
+	Outputs    map[string]graph.Digest // by role: of the tile's values
+	Started    time.Time
+	Wall       time.Duration // staging to commit
+	Attempts   int
+	Usage      containers.Usage
+	Unenforced []string
+	Log        []byte
+	Err        error
+	Repeated   bool // Failed, and reported from an earlier run without running again
+	// Disagrees says that another build made other values for the same action:
+	// the producer is not deterministic. The values that were there first stay.
+	Disagrees bool
+}
+
+// VertexDone is the end of a vertex.
+type VertexDone struct {
+	Vertex     *graph.Vertex
+	Derivation graph.Digest // zero where an input is missing
+	Preimage   []byte
+	Known      bool // the derivation was known: no tile was enumerated
+	Complete   bool // every tile is there
+	Inputs     []graph.Digest
+	Outputs    []graph.Digest // versions, in the order of Vertex.Outputs; nil unless Complete
+	Count      Count
+	Wall       time.Duration
+}
+
+// Count counts tiles by outcome.
+type Count struct{ Hit, Ran, Failed, Blocked int64 }
+
+func (c *Count) add(o Outcome) {
+	switch o {
+	case Hit:
+		c.Hit++
+	case Ran:
+		c.Ran++
+	case Failed:
+		c.Failed++
+	case Blocked:
+		c.Blocked++
+	}
+}
+
+// Sum is the number of tiles counted.
+func (c Count) Sum() int64 { return c.Hit + c.Ran + c.Failed + c.Blocked }
+
+func (Planned) event()    {}
+func (Started) event()    {}
+func (Waiting) event()    {}
+func (Retried) event()    {}
+func (TileDone) event()   {}
+func (VertexDone) event() {}

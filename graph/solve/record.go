@@ -1,0 +1,195 @@
+package solve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/cube/cas"
+	"github.com/cubebuild/cube/graph"
+)
+
+// recordVersion is the version of [record].
+const recordVersion = 1
+
+// record is an action's result as the results log keeps it, under its
+// ActionID: one unit over all outputs.
+type record struct {
+	Version int            `json:"v"`
+	Outputs []recordOutput `json:"o"` // in the order of the vertex's outputs
+}
+
+type recordOutput struct {
+	Role string     `json:"r"`
+	Refs []byte     `json:"c,omitempty"` // cube.AppendRefs
+	File *cube.File `json:"f,omitempty"` // of kind: file
+}
+
+// sameValues reports whether two results hold the same values, however these
+// are stored.
+func (r *record) sameValues(o *record) bool {
+	if len(r.Outputs) != len(o.Outputs) {
+		return false
+	}
+	for i := range r.Outputs {
+		a, errA := r.Outputs[i].digest()
+		b, errB := o.Outputs[i].digest()
+		if errA != nil || errB != nil || a != b {
+			return false
+		}
+	}
+	return true
+}
+
+// digest names the values of an output.
+func (o recordOutput) digest() (graph.Digest, error) {
+	if o.File != nil {
+		return o.File.Object, nil
+	}
+	refs, err := cube.DecodeRefs(o.Refs)
+	return tileDigest(refs), err
+}
+
+// load returns the result of the job's ActionID, nil where there is none or
+// where an object that it names is gone.
+func (b *build) load(j *job) (*record, error) {
+	log := b.Cube.Results()
+	value, ok, err := log.Get(j.id)
+	if err != nil || !ok {
+		return nil, err
+	}
+	var rec record
+	if err := json.Unmarshal(value, &rec); err != nil || rec.Version != recordVersion || len(rec.Outputs) != len(j.Outputs) {
+		return nil, nil
+	}
+	objects := b.Cube.Objects()
+	for i, o := range rec.Outputs {
+		if o.Role != j.Outputs[i].Role || (o.File != nil) != (j.Outputs[i].Spec.Kind == graph.File) || !o.present(objects) {
+			return nil, nil
+		}
+	}
+	return &rec, nil
+}
+
+// present reports whether every object of an output is there.
+func (o recordOutput) present(objects *cas.Store) bool {
+	if o.File != nil {
+		return objects.Has(o.File.Object)
+	}
+	refs, err := cube.DecodeRefs(o.Refs)
+	if err != nil {
+		return false
+	}
+	for _, r := range refs {
+		if !r.Object.IsZero() && !objects.Has(r.Object) {
+			return false
+		}
+	}
+	return true
+}
+
+// adopt makes a result's chunks part of the versions that are being built.
+func (b *build) adopt(ctx context.Context, j *job, rec *record) error {
+	for i, o := range j.Outputs {
+		if f := rec.Outputs[i].File; f != nil {
+			j.files[i] = f
+			continue
+		}
+		refs, err := cube.DecodeRefs(rec.Outputs[i].Refs)
+		if err != nil {
+			return fmt.Errorf("result %s: %w", j.id.Short(), err)
+		}
+		if err := j.builders[i].Set(ctx, o.OutputBox(j.tile.Box), refs); err != nil {
+			return fmt.Errorf("result %s: %s: %w", j.id.Short(), o.Variable, err)
+		}
+	}
+	return nil
+}
+
+// store puts a result under its ActionID, and returns the one that is there
+// afterwards. A record that is there and no longer usable is replaced.
+func (b *build) store(ctx context.Context, j *job, rec *record) (*record, error) {
+	log := b.Cube.Results()
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return nil, err
+	}
+	winner, err := log.Put(ctx, j.id, value)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Equal(winner, value) {
+		return rec, nil
+	}
+	if won, err := b.load(j); won != nil || err != nil {
+		return won, err
+	}
+	if err := log.Delete(ctx, j.id); err != nil {
+		return nil, err
+	}
+	_, err = log.Put(ctx, j.id, value)
+	return rec, err
+}
+
+// alias has the job's cover key stand for its ActionID.
+func (b *build) alias(ctx context.Context, j *job) error {
+	log := b.Cube.Results()
+	won, err := log.Put(ctx, j.cover, j.id[:])
+	if err != nil || bytes.Equal(won, j.id[:]) {
+		return err
+	}
+	if err := log.Delete(ctx, j.cover); err != nil {
+		return err
+	}
+	_, err = log.Put(ctx, j.cover, j.id[:])
+	return err
+}
+
+// failureRecord is kept beside results: an exit 65 is reported again, and not
+// run again, until somebody asks for it.
+type failureRecord struct {
+	Kind   containers.FailureKind `json:"kind"`
+	Code   int                    `json:"code"`
+	Detail string                 `json:"detail"`
+	Log    []byte                 `json:"log"`
+}
+
+func failureKey(id graph.ActionID) graph.Digest {
+	return graph.Sum(append([]byte("cube.failure\x00"), id[:]...))
+}
+
+func (b *build) knownFailure(j *job) (TileDone, bool, error) {
+	log := b.Cube.Results()
+	value, ok, err := log.Get(failureKey(j.id))
+	if err != nil || !ok {
+		return TileDone{}, false, err
+	}
+	var f failureRecord
+	if err := json.Unmarshal(value, &f); err != nil {
+		return TileDone{}, false, nil
+	}
+	done := j.done(Failed, &containers.Failure{Kind: f.Kind, Code: f.Code, Detail: f.Detail})
+	done.Log, done.Repeated = f.Log, true
+	return done, true, nil
+}
+
+// rememberFailure keeps an exit 65 for the next time. Other failures may pass.
+func (b *build) rememberFailure(ctx context.Context, j *job, f *containers.Failure, log []byte) error {
+	if f.Kind != containers.FailedBadInput {
+		return nil
+	}
+	results := b.Cube.Results()
+	value, err := json.Marshal(failureRecord{f.Kind, f.Code, f.Detail, log})
+	if err != nil {
+		return err
+	}
+	if b.RetryFailed {
+		err = results.Delete(ctx, failureKey(j.id))
+	}
+	_, putErr := results.Put(ctx, failureKey(j.id), value)
+	return errors.Join(err, putErr)
+}

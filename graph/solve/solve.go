@@ -1,0 +1,233 @@
+package solve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+)
+
+// Backend runs one action wherever it does; its errors are a
+// *containers.Failure where the producer failed, and the machine's otherwise.
+// It is called from many goroutines at once. The caller closes the result.
+type Backend interface {
+	Run(ctx context.Context, a containers.Action) (*containers.Result, error)
+}
+
+// Provider brings what an action's container is made of to this machine. It
+// is called from many goroutines at once, and only for what really runs.
+type Provider interface {
+	// Layers returns the unpacked layer directories of an instance's image,
+	// lowest first.
+	Layers(ctx context.Context, inst *graph.Instance) ([]string, error)
+	// Source returns a file that holds the source's bytes.
+	Source(ctx context.Context, s graph.Source) (string, error)
+}
+
+// Config says how a plan is executed.
+type Config struct {
+	Cube     *cube.Cube
+	Backend  Backend
+	Provider Provider
+	Host     graph.Host
+	Workers  int // how many actions run at once; 0: one
+	Retry    RetryPolicy
+	Chunks   grid.Tiling // of new versions, where tiles are whole such chunks; zero: chosen
+	// KeepGoing builds everything that does not depend on a failure.
+	KeepGoing bool
+	// RetryFailed runs actions again that are known to fail (exit 65).
+	RetryFailed bool
+	RunID       string // of the run, for the heads that it moves
+	// Events receives every event, one at a time. It must not block for long.
+	Events func(Event)
+}
+
+// Result says what a build came to.
+type Result struct {
+	// Versions are the versions of every variable of the plan that is whole.
+	Versions map[string]graph.Digest
+	Count    Count
+	Known    int // vertices whose derivation was known
+	Failures []*ActionError
+}
+
+// ActionError says which tile failed, and how.
+type ActionError struct {
+	Vertex string
+	Tile   string // the tile's box, or "" where the vertex has one tile
+	Action graph.ActionID
+	Err    error
+}
+
+func (e *ActionError) Error() string {
+	where := e.Vertex
+	if e.Tile != "" {
+		where += " tile " + e.Tile
+	}
+	return fmt.Sprintf("%s: %v", where, e.Err)
+}
+
+func (e *ActionError) Unwrap() error { return e.Err }
+
+// ErrFailed is in the chain of Run's error where actions failed; the Result
+// says which.
+var ErrFailed = errors.New("actions failed")
+
+// Run executes a plan. Heads of all variables that came out whole are moved,
+// at once, also where others failed. Where ctx ends, what was done stays
+// known, and nothing that runs is left behind.
+func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (*Result, error) {
+	b, err := newBuild(ws, plan, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.settle(ctx); err != nil {
+		return nil, err
+	}
+	b.emit(Planned{Plan: plan, Tiles: b.sched.open()})
+	err = b.work(ctx)
+	if moveErr := b.moveHeads(context.WithoutCancel(ctx)); moveErr != nil {
+		err = errors.Join(err, moveErr)
+	}
+	if err == nil && len(b.result.Failures) > 0 {
+		err = ErrFailed
+	}
+	return &b.result, err
+}
+
+// build is one Run.
+type build struct {
+	Config
+	ws    *graph.Workspace
+	plan  *graph.Plan
+	sched *scheduler
+	slots *semaphore.Weighted
+	verts map[*graph.Vertex]*vertex
+
+	mu     sync.Mutex // guards result, moves and the order of events
+	result Result
+	moves  map[string]cube.Head
+
+	imports map[graph.Digest]cube.Array
+}
+
+// vertex is what a build knows of one vertex.
+type vertex struct {
+	*graph.Vertex
+	shared   graph.Shared
+	digest   graph.Digest // of shared
+	started  time.Time
+	arrays   []cube.Array    // by output; builders, and versions once it is complete
+	builders []*cube.Builder // by output; nil until the first tile, and of files
+	files    []*cube.File    // by output; of kind: file, once it is there
+	once     sync.Once
+	versions []graph.Digest // by output; set once it is complete
+}
+
+func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
+	c.Workers = max(1, c.Workers)
+	b := &build{Config: c, ws: ws, plan: plan, sched: newScheduler(plan),
+		slots: semaphore.NewWeighted(int64(c.Workers)), verts: map[*graph.Vertex]*vertex{}, moves: map[string]cube.Head{},
+		imports: map[graph.Digest]cube.Array{}}
+	b.result.Versions = map[string]graph.Digest{}
+	for _, v := range plan.Vertices {
+		s, err := v.Shared(ws, c.Host)
+		if err != nil {
+			return nil, err
+		}
+		d, _, err := s.Digest()
+		if err != nil {
+			return nil, err
+		}
+		b.verts[v] = &vertex{Vertex: v, shared: s, digest: d,
+			arrays: make([]cube.Array, len(v.Outputs)), builders: make([]*cube.Builder, len(v.Outputs)), files: make([]*cube.File, len(v.Outputs))}
+	}
+	return b, nil
+}
+
+func (b *build) emit(e Event) {
+	if b.Events == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Events(e)
+}
+
+// work runs tasks until none is left, one fails without KeepGoing, or ctx ends.
+func (b *build) work(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, b.sched.stop)
+	defer stop()
+	g, ctx := errgroup.WithContext(ctx)
+	// One goroutine more than workers looks up and stages while all run.
+	for range b.Workers + 1 {
+		g.Go(func() error { return b.worker(ctx) })
+	}
+	err := g.Wait()
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return err
+}
+
+func (b *build) worker(ctx context.Context) error {
+	for {
+		t, ok := b.sched.take()
+		if !ok {
+			return ctx.Err()
+		}
+		if err := b.do(ctx, t); err != nil {
+			b.sched.stop()
+			return err
+		}
+	}
+}
+
+// do does one task. Its error is the machine's, and ends the build.
+func (b *build) do(ctx context.Context, t task) error {
+	v := b.verts[t.node.vertex]
+	if t.probe {
+		known, err := b.probe(ctx, v)
+		b.sched.probed(t, known)
+		return err
+	}
+	done, err := b.tile(ctx, v, t)
+	if err != nil {
+		return err
+	}
+	b.record(done)
+	if done.Outcome == Failed && !b.KeepGoing {
+		b.sched.stop()
+	}
+	last, whole := b.sched.finish(t, done.Outcome)
+	if !last {
+		return nil
+	}
+	whole = b.sched.inputsWhole(t.node) && whole
+	err = b.complete(ctx, v, t.node, whole)
+	b.sched.close(t.node, whole && err == nil)
+	return err
+}
+
+// record counts a tile and passes it on.
+func (b *build) record(done TileDone) {
+	b.mu.Lock()
+	b.result.Count.add(done.Outcome)
+	if done.Outcome == Failed {
+		e := &ActionError{Vertex: done.Vertex.Name, Action: done.Action, Err: done.Err}
+		if done.Vertex.Len() > 1 {
+			e.Tile = done.Tile.Box.String()
+		}
+		b.result.Failures = append(b.result.Failures, e)
+	}
+	b.mu.Unlock()
+	b.emit(done)
+}

@@ -1,0 +1,393 @@
+package solve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"path"
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+)
+
+// job is one tile on its way to a result.
+type job struct {
+	*vertex
+	tile    grid.Tile
+	windows []graph.Window
+	arrays  []cube.Array // by window
+	request []byte
+	cover   graph.Digest
+	values  [][]byte // by window, once they are read
+	action  graph.Action
+	id      graph.ActionID
+}
+
+// tile brings one tile to its end. The error is the machine's.
+func (b *build) tile(ctx context.Context, v *vertex, t task) (TileDone, error) {
+	j := &job{vertex: v, tile: t.node.tile(t.index)}
+	j.windows = v.Windows(j.tile)
+	if b.sched.blocked(t, j.windows) {
+		return j.done(Blocked, nil), nil
+	}
+	if err := b.begin(ctx, v); err != nil {
+		return TileDone{}, err
+	}
+	if err := b.describe(ctx, j); err != nil {
+		return TileDone{}, j.wrap(err)
+	}
+	if hit, err := b.coverHit(ctx, j); hit || err != nil {
+		return j.done(Hit, nil), j.wrap(err)
+	}
+	if err := b.read(ctx, j); err != nil {
+		return TileDone{}, j.wrap(err)
+	}
+	done, ok, err := b.known(ctx, j)
+	if ok || err != nil {
+		return done, j.wrap(err)
+	}
+	done, err = b.claimAndRun(ctx, j)
+	return done, j.wrap(err)
+}
+
+func (j *job) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ActionError{Vertex: j.Name, Tile: j.tile.Box.String(), Action: j.id, Err: err}
+}
+
+func (j *job) done(o Outcome, err error) TileDone {
+	return TileDone{Vertex: j.Vertex, Tile: j.tile, Outcome: o, Action: j.id, Err: err}
+}
+
+// begin makes the builders of a vertex before its first tile.
+func (b *build) begin(ctx context.Context, v *vertex) (err error) {
+	v.once.Do(func() {
+		v.started = time.Now()
+		for i, o := range v.Outputs {
+			if o.Spec.Kind == graph.File {
+				continue
+			}
+			if v.builders[i], err = b.Cube.NewBuilder(ctx, b.layout(v, o)); err != nil {
+				err = fmt.Errorf("%s: %w", o.Variable, err)
+				return
+			}
+			b.mu.Lock()
+			v.arrays[i] = v.builders[i]
+			b.mu.Unlock()
+		}
+	})
+	return err
+}
+
+// layout is how an output is stored: tiles are whole chunks.
+func (b *build) layout(v *vertex, o *graph.Output) cube.Layout {
+	t, r := v.Tiling, max(1, o.Spec.Refine)
+	t.Y, t.X = t.Y*r, t.X*r
+	l := cube.NewLayout(o.Spec, o.Grid, t)
+	if c := b.Chunks; c != (grid.Tiling{}) {
+		custom := l
+		custom.Chunk = c
+		if o.Spec.Kind != graph.Time {
+			custom.Chunk.T = 0
+		}
+		if custom.Fits(t) == nil {
+			return custom
+		}
+	}
+	return l
+}
+
+// describe makes the request and the cover key.
+func (b *build) describe(ctx context.Context, j *job) (err error) {
+	if j.request, err = j.Request(j.shared, j.digest, j.tile, j.windows); err != nil {
+		return err
+	}
+	cover := graph.Cover{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.CoverWindow{}}
+	for i, w := range j.windows {
+		a, err := b.array(ctx, w.Binding)
+		if err != nil {
+			return err
+		}
+		j.arrays = append(j.arrays, a)
+		cw, err := b.coverWindow(ctx, a, w)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.Binding.Variable, err)
+		}
+		cover.Windows[j.windowKey(i)] = cw
+	}
+	j.cover, err = cover.Key()
+	return err
+}
+
+// windowKey is how a window is named in keys: by its role, in a merge by its
+// place.
+func (j *job) windowKey(i int) string {
+	if j.IsMerge() {
+		return fmt.Sprint(i)
+	}
+	return j.windows[i].Binding.Role
+}
+
+func (b *build) coverWindow(ctx context.Context, a cube.Array, w graph.Window) (graph.CoverWindow, error) {
+	if f, ok := fileOf(a); ok {
+		return graph.CoverWindow{Chunks: f.Object}, nil
+	}
+	chunks, err := b.Cube.CoverDigests(ctx, a, w.Read)
+	if err != nil {
+		return graph.CoverWindow{}, err
+	}
+	var all []byte
+	for _, d := range chunks {
+		all = append(all, d[:]...)
+	}
+	layout := a.Layout()
+	cw := graph.CoverWindow{Chunks: graph.Sum(all), Lattice: layout.Grid.Lattice, Read: w.Read, Chunk: layout.Chunk}
+	if w.Resampled() {
+		cw.Method, cw.MinValid = w.Binding.Method, w.Binding.Need.MinValid
+	}
+	return cw, nil
+}
+
+// coverHit answers a tile from its cover key.
+func (b *build) coverHit(ctx context.Context, j *job) (bool, error) {
+	alias, ok, err := b.Cube.Results().Get(j.cover)
+	if err != nil || !ok {
+		return false, err
+	}
+	copy(j.id[:], alias)
+	rec, err := b.load(j)
+	if err != nil || rec == nil {
+		return false, err
+	}
+	return true, b.adopt(ctx, j, rec)
+}
+
+// read reads and hashes the exact windows, and so knows the ActionID.
+func (b *build) read(ctx context.Context, j *job) error {
+	j.action = graph.Action{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.Digest{}}
+	for i, w := range j.windows {
+		if f, ok := fileOf(j.arrays[i]); ok {
+			j.values = append(j.values, nil)
+			j.action.Windows[j.windowKey(i)] = f.Object
+			continue
+		}
+		values, err := b.window(ctx, j.arrays[i], w)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.Binding.Variable, err)
+		}
+		spec := w.Binding.Spec()
+		j.values = append(j.values, values)
+		j.action.Windows[j.windowKey(i)] = cube.WindowDigest(spec.DType, graph.ShapeOf(spec, w.Box), values)
+	}
+	var err error
+	j.id, _, err = j.action.ID()
+	return err
+}
+
+func (b *build) window(ctx context.Context, a cube.Array, w graph.Window) ([]byte, error) {
+	if w.Resampled() {
+		return b.Cube.ReadOnto(ctx, a, w.Grid, w.Box, w.Binding.Method, w.Binding.Need.MinValid)
+	}
+	return b.Cube.ReadWindow(ctx, a, w.Box, nil)
+}
+
+// fileOf returns the content of an array that is a variable of kind file.
+func fileOf(a cube.Array) (cube.File, bool) {
+	if v, ok := a.(*cube.Version); ok {
+		return v.File()
+	}
+	return cube.File{}, false
+}
+
+// known answers a tile from its ActionID: with a result, or with the failure
+// that it is known to come to.
+func (b *build) known(ctx context.Context, j *job) (TileDone, bool, error) {
+	rec, err := b.load(j)
+	if err != nil {
+		return TileDone{}, false, err
+	}
+	if rec != nil {
+		if err := b.adopt(ctx, j, rec); err != nil {
+			return TileDone{}, false, err
+		}
+		return j.done(Hit, nil), true, b.alias(ctx, j)
+	}
+	if b.RetryFailed {
+		return TileDone{}, false, nil
+	}
+	return b.knownFailure(j)
+}
+
+// claimAndRun runs the action, unless another build does so first.
+func (b *build) claimAndRun(ctx context.Context, j *job) (TileDone, error) {
+	claims := b.Cube.Claims()
+	release, ok, err := claims.Claim(ctx, j.id)
+	if err != nil {
+		return TileDone{}, err
+	}
+	if !ok {
+		b.emit(Waiting{Vertex: j.Vertex, Tile: j.tile, Action: j.id})
+		if release, err = claims.Wait(ctx, j.id); err != nil {
+			return TileDone{}, err
+		}
+	}
+	defer release()
+	if done, ok, err := b.known(ctx, j); ok || err != nil {
+		return done, err
+	}
+	weight := min(int64(b.Workers), max(1, int64(math.Ceil(j.shared.CPUs))))
+	if err := b.slots.Acquire(ctx, weight); err != nil {
+		return TileDone{}, err
+	}
+	defer b.slots.Release(weight)
+	return b.run(ctx, j)
+}
+
+// run runs the action with its retries, and commits what comes out.
+func (b *build) run(ctx context.Context, j *job) (TileDone, error) {
+	done := j.done(Ran, nil)
+	done.Request, done.Windows, done.Started = j.action.Request, j.action.Windows, time.Now()
+	if j.IsMerge() {
+		return b.runMerge(ctx, j, done)
+	}
+	action, err := b.containerAction(ctx, j)
+	if err != nil {
+		return done, err
+	}
+	for done.Attempts = 1; ; done.Attempts++ {
+		b.emit(Started{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Time: time.Now()})
+		log := &tail{limit: maxLog}
+		action.Log = log
+		result, err := b.Backend.Run(ctx, action)
+		done.Log = log.Bytes()
+		if err == nil {
+			done.Usage, done.Unenforced = result.Usage, result.Unenforced
+			err = b.commit(ctx, j, result, &done)
+			done.Wall = time.Since(done.Started)
+			return done, errors.Join(err, result.Close())
+		}
+		var f *containers.Failure
+		if ctx.Err() != nil || !errors.As(err, &f) {
+			return done, err
+		}
+		done.Usage, done.Wall = f.Usage, time.Since(done.Started)
+		pause, again := b.Retry.next(done.Attempts, f)
+		if !again {
+			done.Outcome, done.Err = Failed, f
+			return done, b.rememberFailure(ctx, j, f, done.Log)
+		}
+		b.emit(Retried{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Err: f, Pause: pause})
+		if err := sleep(ctx, pause); err != nil {
+			return done, err
+		}
+	}
+}
+
+func (b *build) runMerge(ctx context.Context, j *job, done TileDone) (TileDone, error) {
+	o := j.Outputs[0]
+	dst := make([]byte, len(j.values[0]))
+	if err := cube.Merge(o.Spec.Merge, o.Spec.DType, o.Spec.Fill, dst, j.values); err != nil {
+		done.Outcome, done.Err = Failed, err
+		return done, nil
+	}
+	err := b.commit(ctx, j, &containers.Result{Outputs: map[string]containers.Output{o.Role: {Values: dst}}}, &done)
+	done.Attempts, done.Wall = 1, time.Since(done.Started)
+	return done, err
+}
+
+// containerAction brings together what the container is given.
+func (b *build) containerAction(ctx context.Context, j *job) (containers.Action, error) {
+	inst := j.Instance
+	a := containers.Action{Name: inst.Name + "-" + j.id.Short(), Image: inst.Image, Request: j.request,
+		CPUs: j.shared.CPUs, Limits: inst.Limits()}
+	var req graph.Request
+	if err := json.Unmarshal(j.request, &req); err != nil {
+		return a, err
+	}
+	a.Outputs = req.Outputs
+	var err error
+	if a.Layers, err = b.Provider.Layers(ctx, inst); err != nil {
+		return a, err
+	}
+	for role, name := range inst.Sources {
+		path, err := b.Provider.Source(ctx, b.ws.Sources[name])
+		if err != nil {
+			return a, fmt.Errorf("source %s: %w", name, err)
+		}
+		a.Sources = append(a.Sources, containers.SourceFile{Path: path, Target: req.Sources[role].File})
+	}
+	for i, w := range j.windows {
+		in := containers.Input{Role: w.Binding.Role, Window: req.Inputs[w.Binding.Role],
+			Spec: w.Binding.Spec(), Grid: w.Grid, Box: w.Box, Values: j.values[i]}
+		if f, ok := fileOf(j.arrays[i]); ok {
+			in.File = b.Cube.Objects().Path(f.Object)
+		}
+		a.Inputs = append(a.Inputs, in)
+	}
+	return a, nil
+}
+
+// commit stores the outputs of an action as one result. Where another build
+// committed first, its result is adopted.
+func (b *build) commit(ctx context.Context, j *job, result *containers.Result, done *TileDone) error {
+	rec := &record{Version: recordVersion}
+	done.Outputs = map[string]graph.Digest{}
+	for i, o := range j.Outputs {
+		out, digest, err := b.put(ctx, j, i, result.Outputs[o.Role])
+		if err != nil {
+			return fmt.Errorf("store %s: %w", o.Variable, err)
+		}
+		rec.Outputs = append(rec.Outputs, out)
+		done.Outputs[o.Role] = digest
+	}
+	won, err := b.store(ctx, j, rec)
+	if err != nil {
+		return err
+	}
+	done.Disagrees = !won.sameValues(rec)
+	if err := b.adopt(ctx, j, won); err != nil {
+		return err
+	}
+	return b.alias(ctx, j)
+}
+
+// put stores one output's values.
+func (b *build) put(ctx context.Context, j *job, i int, out containers.Output) (recordOutput, graph.Digest, error) {
+	o := j.Outputs[i]
+	rec := recordOutput{Role: o.Role}
+	if out.File != nil {
+		f, err := b.Cube.PutFile(ctx, out.File, o.Spec.MediaType, path.Ext(out.Name))
+		rec.File = &f
+		return rec, f.Object, err
+	}
+	refs, err := b.Cube.PutTile(ctx, j.builders[i].Layout(), o.OutputBox(j.tile.Box), out.Values)
+	rec.Refs = cube.AppendRefs(nil, refs)
+	return rec, tileDigest(refs), err
+}
+
+func tileDigest(refs []cube.ChunkRef) graph.Digest {
+	var all bytes.Buffer
+	for _, r := range refs {
+		all.Write(r.Value[:])
+	}
+	return graph.Sum(all.Bytes())
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
