@@ -78,6 +78,9 @@ func parseLock(b []byte) (*lockfile, error) {
 		return nil, fmt.Errorf("version %d is not known to this program, which reads %d", l.Version, lockVersion)
 	}
 	for name, p := range l.Platforms {
+		if known, err := ParsePlatform(name); err != nil || known.String() != name {
+			return nil, fmt.Errorf("%q is not a platform", name)
+		}
 		if p == nil {
 			return nil, fmt.Errorf("%s: empty", name)
 		}

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -106,7 +107,11 @@ func decompress(name string, r io.Reader) (io.Reader, func(), error) {
 		z, err := gzip.NewReader(r)
 		return z, nop, err
 	case ".xz":
-		z, err := xz.ReaderConfig{DictCap: 0}.NewReader(bufio.NewReader(r))
+		br := bufio.NewReader(r)
+		if head, _ := br.Peek(64); xzWindow(head) > maxWindow {
+			return nil, nop, fmt.Errorf("%w: xz window of more than %d bytes", ErrFormat, maxWindow)
+		}
+		z, err := xz.NewReader(br)
 		return z, nop, err
 	case ".zst":
 		z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1))
@@ -116,6 +121,26 @@ func decompress(name string, r io.Reader) (io.Reader, func(), error) {
 		return z, z.Close, nil
 	}
 	return nil, nop, fmt.Errorf("%w: unknown compression %s", ErrFormat, name)
+}
+
+// xzWindow is the memory that an xz stream's first block asks for, or 0 where
+// its header does not say.
+func xzWindow(head []byte) int64 {
+	const block = 12 // after the stream's header
+	if len(head) < block+2 || head[block] == 0 {
+		return 0
+	}
+	rest := head[block+2:]
+	for _, flag := range []byte{0x40, 0x80} { // sizes, as varints, where flags say so
+		if head[block+1]&flag != 0 {
+			_, n := binary.Uvarint(rest)
+			rest = rest[max(n, 0):]
+		}
+	}
+	if len(rest) < 3 || rest[0] != 0x21 || rest[1] != 1 || rest[2] > 40 {
+		return 0
+	}
+	return int64(2|rest[2]&1) << (rest[2]/2 + 11)
 }
 
 func readControl(name string, r io.Reader) (*Package, error) {
