@@ -1,0 +1,56 @@
+# Everything starts here. `make help` says what there is.
+#
+# A target installs what it needs and the machine lacks (Debian packages, by
+# apt-get, as root or through sudo); where nothing is missing it asks for
+# nothing.
+
+GO    ?= go
+CUBE  := $(CURDIR)/bin/cube
+FLAGS := -trimpath -buildvcs=false -ldflags='-s -w'
+
+# The longest that one package's tests may take.
+TIMEOUT ?= 20m
+
+.PHONY: help build demo test bench soak lint clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+build: ## bin/cube, with cube-worker inside
+	@.ci/install gcc g++ git ca-certificates
+	@.ci/go
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build $(FLAGS) -o bin/cube-worker ./cmd/cube-worker
+	@printf '{"Replace": {"containers/native/worker/bin/cube-worker": "bin/cube-worker"}}\n' >bin/overlay.json
+	CGO_ENABLED=1 $(GO) build $(FLAGS) -overlay bin/overlay.json -o bin/cube ./cmd/cube
+
+demo: build ## build the example of examples/rockies and draw its slope
+	cd examples/rockies && $(CUBE) build slope aspect hillshade terrain_class
+	cd examples/rockies && $(CUBE) ls
+	cd examples/rockies && $(CUBE) plot slope -o slope.png
+	@echo "the slope of Rocky Mountain National Park: examples/rockies/slope.png"
+
+test: build ## all tests, with the short forms of the long ones
+	@.ci/install python3 python3-venv python3-pip gdal-bin apt-utils
+	$(GO) vet ./...
+	$(GO) test -timeout $(TIMEOUT) ./...
+
+bench: build ## every benchmark, beside the programs that cube is measured against
+	@.ci/install python3 python3-venv python3-pip gdal-bin bubblewrap docker.io ninja-build openssl
+	CUBE_BENCH=1 $(GO) test -p 1 -timeout 2h -run '^Bench' -bench . -benchmem ./...
+
+soak: build ## the long forms of the crash, load and fuzz tests
+	@.ci/install python3 python3-venv python3-pip gdal-bin apt-utils
+	CUBE_SOAK=1 $(GO) test -timeout 6h ./...
+	.ci/fuzz 60s
+
+lint: ## gofmt, go vet and staticcheck
+	@.ci/install gcc g++ git
+	@.ci/go
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@for mod in $$(git ls-files 'examples/*/go.mod'); do (cd $$(dirname $$mod) && $(GO) vet ./...) || exit 1; done
+
+clean: ## remove what was built here; the user's cache stays
+	rm -rf bin examples/*/.cube examples/*/*.png
