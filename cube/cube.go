@@ -232,19 +232,20 @@ const tempPrefix = ".tmp-"
 
 // writeFile makes b the content of path, wholly or not at all.
 func writeFile(path string, b []byte, durable bool) error {
-	err := replaceFile(path, b, durable)
+	err := replaceFile(filepath.Dir(path), path, b, durable)
 	if errors.Is(err, fs.ErrNotExist) {
 		// The folder is missing, or a sweep took the file for a dead one's.
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			return err
 		}
-		err = replaceFile(path, b, durable)
+		err = replaceFile(filepath.Dir(path), path, b, durable)
 	}
 	return err
 }
 
-func replaceFile(path string, b []byte, durable bool) error {
-	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
+// replaceFile is writeFile with a temporary file in the folder temp.
+func replaceFile(temp, path string, b []byte, durable bool) error {
+	f, err := os.CreateTemp(temp, tempPrefix+"*")
 	if err != nil {
 		return err
 	}

@@ -38,10 +38,13 @@
 //
 //	.cube/format            "cube 1\n"
 //	.cube/objects/          see package cas: encoded chunks, pages, files
-//	.cube/versions/<hex>    manifest of the version with that digest
+//	.cube/versions/<hex>    manifest of the version with that digest; <hex>.broken
+//	                        where an object that it names was found damaged
 //	.cube/heads             which version each variable shows
 //	.cube/history           one line for each time a head moved
-//	.cube/zarr/<variable>/  each head as a plain Zarr group
+//	.cube/zarr/<variable>/  each head as a plain Zarr group; .current says of which
+//	                        heads
+//	.cube/files/            each head of kind file, by its variable and extension
 //	.cube/actions/results, derivations, claims: see package cas
 //	.cube/staging/          what builds put together; swept when their process is dead
 //	.cube/lock              shared by whoever writes, exclusive to gc

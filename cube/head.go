@@ -44,6 +44,7 @@ type headsFile struct {
 type headCache struct {
 	mu    sync.Mutex
 	info  fs.FileInfo
+	line  string // the first of the file
 	heads map[string]Head
 }
 
@@ -69,28 +70,35 @@ func (c *Cube) Head(_ context.Context, variable string) (Head, bool, error) {
 // readHeads returns the heads, which must not be changed. A file that is the
 // same as last time is not read again: heads are replaced, never rewritten.
 func (c *Cube) readHeads() (map[string]Head, error) {
+	heads, _, err := c.readHeadsLine()
+	return heads, err
+}
+
+// readHeadsLine also returns the file's first line, which names its content: ""
+// where there is no file.
+func (c *Cube) readHeadsLine() (heads map[string]Head, line string, err error) {
 	c.heads.mu.Lock()
 	defer c.heads.mu.Unlock()
 	info, err := os.Stat(c.Path("heads"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return map[string]Head{}, nil
+		return map[string]Head{}, "", nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if old := c.heads.info; old != nil && os.SameFile(old, info) && old.ModTime().Equal(info.ModTime()) && old.Size() == info.Size() {
-		return c.heads.heads, nil
+		return c.heads.heads, c.heads.line, nil
 	}
 	b, err := readFile(c.Path("heads"), maxHeads)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	heads, err := parseHeads(b)
-	if err != nil {
-		return nil, err
+	if heads, err = parseHeads(b); err != nil {
+		return nil, "", err
 	}
-	c.heads.info, c.heads.heads = info, heads
-	return heads, nil
+	first, _, _ := bytes.Cut(b, []byte("\n"))
+	c.heads.info, c.heads.heads, c.heads.line = info, heads, string(first)
+	return heads, c.heads.line, nil
 }
 
 func parseHeads(b []byte) (map[string]Head, error) {
@@ -193,7 +201,7 @@ func (c *Cube) RemoveVariable(ctx context.Context, variable string) error {
 	if err != nil {
 		return err
 	}
-	return c.removeView(variable)
+	return c.View(ctx)
 }
 
 // changeHeads edits the heads under their lock, if they are as expected.
@@ -295,12 +303,4 @@ func (c *Cube) History(_ context.Context, variable string) ([]Head, error) {
 		out = append(out, h)
 	}
 	return out, nil
-}
-
-// removeView removes a variable's view.
-func (c *Cube) removeView(variable string) error {
-	if err := os.RemoveAll(c.Path("zarr", variable)); err != nil {
-		return fmt.Errorf("remove view of %s: %w", variable, err)
-	}
-	return nil
 }

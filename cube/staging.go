@@ -94,6 +94,9 @@ func (c *Cube) Sweep(ctx context.Context) (cas.Recovered, error) {
 	if err != nil {
 		return r, fmt.Errorf("sweep: %w", err)
 	}
+	if r.Unclean {
+		c.doubtViews()
+	}
 	return r, nil
 }
 

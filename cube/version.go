@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/cubebuild/cube/cube/grid"
@@ -70,6 +71,9 @@ type pageInfo struct {
 const (
 	manifestFormat = "cube-version/1"
 	maxManifest    = 512 << 20
+	// brokenSuffix is added to the name of a manifest that names an object
+	// which is damaged or missing.
+	brokenSuffix = ".broken"
 )
 
 // Digest names the version.
@@ -133,7 +137,8 @@ func (v *Version) page(ctx context.Context, n int) (*page, error) {
 			err = fmt.Errorf("does not fit its manifest: %w", ErrFormat)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("version %s: page %d: %w", v.digest.Short(), n, err)
+			err = fmt.Errorf("version %s: page %d: %w", v.digest.Short(), n, err)
+			return nil, v.cube.doubtful(v, err)
 		}
 		return p, nil
 	})
@@ -150,7 +155,11 @@ func (l Layout) pageCount() int { return int((l.Chunks() + pageSize - 1) / pageS
 // LoadVersion reads the version with this digest, or says ErrNotExist. The
 // manifest is checked against the digest; its pages are when they are needed.
 func (c *Cube) LoadVersion(_ context.Context, d graph.Digest) (*Version, error) {
-	b, err := readFile(c.Path("versions", d.Hex()), maxManifest)
+	path := c.Path("versions", d.Hex())
+	b, err := readFile(path, maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		b, err = readFile(path+brokenSuffix, maxManifest)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("version %s: %w", d.Short(), err)
 	}
@@ -165,7 +174,8 @@ func (c *Cube) LoadVersion(_ context.Context, d graph.Digest) (*Version, error) 
 	return v, nil
 }
 
-// HasVersion reports whether a version is there. Its manifest is not read.
+// HasVersion reports whether a version is there and nothing of it is known to be
+// damaged or missing. Its manifest is not read.
 func (c *Cube) HasVersion(d graph.Digest) bool {
 	_, err := os.Stat(c.Path("versions", d.Hex()))
 	return err == nil
@@ -270,6 +280,9 @@ func (c *Cube) save(v *Version) error {
 	}
 	path := c.Path("versions", v.digest.Hex())
 	if err := writeFile(path, append(b, '\n'), false); err != nil {
+		return err
+	}
+	if err := removeLeft(path + brokenSuffix); err != nil {
 		return err
 	}
 	c.mu.Lock()
