@@ -17,13 +17,15 @@ import (
 // it, and takes in what it left. Its methods may be called at once.
 type Executor struct {
 	runner  Runner
-	staging string
+	staging func() (string, error)
 }
 
 // ExecutorConfig says what an executor works with.
 type ExecutorConfig struct {
-	Runner  Runner
-	Staging string // an existing directory for what is too large for memory
+	Runner Runner
+	// Staging returns an existing directory of the engine's own for what is
+	// too large for memory; it is asked for when that is first needed.
+	Staging func() (string, error)
 }
 
 // NewExecutor returns an executor.
@@ -165,7 +167,11 @@ func (x *Executor) dir(st *staged) (string, error) {
 	if st.dir != "" {
 		return st.dir, nil
 	}
-	dir, err := os.MkdirTemp(x.staging, "action-")
+	staging, err := x.staging()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(staging, "action-")
 	st.dir = dir
 	return dir, err
 }

@@ -408,3 +408,46 @@ func mergeable(name string, a, b *Output, path []string) error {
 	}
 	return nil
 }
+
+// Closure returns the names of the instances that the targets need, in the
+// order of the workspace. It looks at names alone, so that images need to be
+// at hand only for what it returns; its only errors are [*MissingError]s.
+func Closure(ws *Workspace, targets ...string) ([]string, error) {
+	makers := map[string][]*Instance{}
+	for i := range ws.Instances {
+		inst := &ws.Instances[i]
+		for _, o := range inst.Manifest.Produces {
+			name := inst.Output(o.Name)
+			makers[name] = append(makers[name], inst)
+		}
+	}
+	var errs []error
+	seen, needed := map[string]bool{}, map[string]bool{}
+	var visit func(name string, path []string)
+	visit = func(name string, path []string) {
+		path = append(slices.Clone(path), name)
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		if _, ok := ws.Imports[name]; !ok && len(makers[name]) == 0 {
+			errs = append(errs, &MissingError{Variable: name, Nearest: Nearest(name, ws.Variables()), Path: path})
+		}
+		for _, inst := range makers[name] {
+			needed[inst.Name] = true
+			for _, n := range inst.Manifest.Needs {
+				visit(inst.Input(n.Variable), path)
+			}
+		}
+	}
+	for _, t := range targets {
+		visit(t, nil)
+	}
+	var out []string
+	for i := range ws.Instances {
+		if needed[ws.Instances[i].Name] {
+			out = append(out, ws.Instances[i].Name)
+		}
+	}
+	return out, errors.Join(errs...)
+}

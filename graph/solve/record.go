@@ -25,7 +25,7 @@ type record struct {
 
 type recordOutput struct {
 	Role string     `json:"r"`
-	Refs []byte     `json:"c,omitempty"` // cube.AppendRefs
+	Refs []byte     `json:"c,omitempty"` // cube.EncodeRefs
 	File *cube.File `json:"f,omitempty"` // of kind: file
 }
 

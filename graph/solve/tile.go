@@ -369,7 +369,7 @@ func (b *build) put(ctx context.Context, j *job, i int, out containers.Output) (
 		return rec, f.Object, err
 	}
 	refs, err := b.Cube.PutTile(ctx, j.builders[i].Layout(), o.OutputBox(j.tile.Box), out.Values)
-	rec.Refs = cube.AppendRefs(nil, refs)
+	rec.Refs = cube.EncodeRefs(refs)
 	return rec, tileDigest(refs), err
 }
 

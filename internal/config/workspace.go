@@ -332,3 +332,11 @@ func (a assembly) onGrid(p Producer) {
 		}
 	}
 }
+
+// Instance returns an instance as Workspace would, alone: for what has to be
+// known before the whole is.
+func Instance(f *File, name string, res ResolvedProducer) (graph.Instance, error) {
+	a := assembly{reader{yamlfile.NewReport()}, f, NewLock()}
+	inst := a.instance(*f.Producer(name), res)
+	return inst, a.Err()
+}

@@ -1,0 +1,268 @@
+// Package project is a workspace on disk, ready to be planned and built: its
+// cube.yaml and cube.lock, the images of its producers, the bytes of its
+// sources, and its cube.
+//
+// [Open] reads the files. [Project.Prepare] then does, for a set of targets,
+// what has to come before a plan: it makes the images of the producers that
+// the targets need, pins the sources, has the drivers describe them, writes
+// what it found to cube.lock, and resolves the plan. With nothing new it costs
+// a few stats.
+package project
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/images"
+	"github.com/cubebuild/cube/images/drivers"
+	"github.com/cubebuild/cube/internal/config"
+	"github.com/cubebuild/cube/internal/source"
+)
+
+// Config says where a project is and what it may do.
+type Config struct {
+	Dir     string   // in the workspace
+	Cache   string   // of the user: images and sources
+	Sets    []string // overrides of cube.yaml, as config.File.Set takes them
+	Folders []string // whose files stand in for fetched sources
+	Locked  bool     // nothing that is not as cube.lock pins it
+	Offline bool     // nothing is fetched
+
+	Images images.Config
+	// Runner makes the sandboxes; it is asked for when the first is needed.
+	Runner func(ctx context.Context) (containers.Runner, error)
+	// Notice receives what the user should know, a line at a time.
+	Notice func(text string)
+	// Step receives what is under way beside actions: fetching, building images.
+	Step func(text string)
+}
+
+// Project is an open workspace. Its methods are for one goroutine at a time,
+// except those of solve.Provider.
+type Project struct {
+	File    *config.File
+	Lock    *config.Lock
+	Images  *images.Store
+	Sources *source.Cache
+
+	cfg      Config
+	lockText []byte
+	cube     *cube.Cube
+	executor *containers.Executor
+
+	mu      sync.Mutex
+	imgs    map[string]*images.Image // by config digest
+	staging *cube.Staging            // nil until something is too large for memory
+}
+
+// Open reads the workspace that holds the configured directory.
+func Open(c Config) (*Project, error) {
+	path, err := config.Find(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	file, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range c.Sets {
+		if err := file.Set(s); err != nil {
+			return nil, err
+		}
+	}
+	p := &Project{File: file, cfg: c, imgs: map[string]*images.Image{}}
+	if p.Lock, err = config.LoadLockOrNew(p.path(config.LockName)); err != nil {
+		return nil, err
+	}
+	if p.Images, err = images.OpenStore(filepath.Join(c.Cache, "images"), c.Images); err != nil {
+		return nil, err
+	}
+	p.Sources = source.Open(source.Config{Dir: filepath.Join(c.Cache, "sources"), Folders: c.Folders, Offline: c.Offline})
+	return p, nil
+}
+
+func (p *Project) path(elem ...string) string {
+	return filepath.Join(append([]string{p.File.Dir()}, elem...)...)
+}
+
+// Cube opens the workspace's cube, and makes it where there is none.
+func (p *Project) Cube() (*cube.Cube, error) {
+	if p.cube != nil {
+		return p.cube, nil
+	}
+	dir := p.path(cube.Dir)
+	conf := cube.Config{Compressor: p.File.Storage.Codec, Level: p.File.Storage.Level}
+	c, err := cube.Open(dir, conf)
+	if errors.Is(err, cube.ErrNotCube) {
+		if err = cube.Create(dir); err == nil {
+			c, err = cube.Open(dir, conf)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.cube = c
+	return c, nil
+}
+
+// Close closes what was opened.
+func (p *Project) Close() error {
+	err := p.Sources.Save()
+	if p.staging != nil {
+		err = errors.Join(err, p.staging.Close())
+	}
+	if p.cube != nil {
+		err = errors.Join(err, p.cube.Close())
+	}
+	return err
+}
+
+func (p *Project) notice(format string, args ...any) {
+	if p.cfg.Notice != nil {
+		p.cfg.Notice(fmt.Sprintf(format, args...))
+	}
+}
+
+func (p *Project) step(format string, args ...any) {
+	if p.cfg.Step != nil {
+		p.cfg.Step(fmt.Sprintf(format, args...))
+	}
+}
+
+// producer is where an instance's contract and image come from.
+type producer struct {
+	manifest graph.Manifest
+	source   *images.Source // nil where the image is only in the store
+	image    *images.Image  // set by build
+}
+
+// producer reads an instance's contract, without making its image.
+func (p *Project) producer(ctx context.Context, inst *config.Producer) (*producer, error) {
+	src, manifest, err := p.Producer(inst.Image)
+	if err == nil {
+		return &producer{manifest: manifest, source: src}, nil
+	}
+	if name, ok := config.Builtin(inst.Image); ok && errors.Is(err, fs.ErrNotExist) {
+		return nil, p.File.Errorf([]string{"producers", inst.Name, "image"}, "builtin: "+strings.Join(drivers.Names(), ", "),
+			"there is no builtin producer %s", name)
+	}
+	if config.IsPath(inst.Image) {
+		if errors.Is(err, config.ErrNoProducer) || errors.Is(err, fs.ErrNotExist) {
+			return nil, p.File.Errorf([]string{"producers", inst.Name, "image"}, "", "%s holds no %s", inst.Image, config.ProducerName)
+		}
+		return nil, err
+	}
+	if !errors.Is(err, errReference) {
+		return nil, err
+	}
+	img, err := p.Images.Get(ctx, inst.Image)
+	if err != nil {
+		return nil, p.File.Errorf([]string{"producers", inst.Name, "image"},
+			"images here: cube image ls; a producer directory starts with ./", "image %s: %v", inst.Image, err)
+	}
+	if manifest, err = config.ManifestFromLabel(img.Label); err != nil {
+		return nil, fmt.Errorf("image %s: its contract: %w", inst.Image, err)
+	}
+	return &producer{manifest: manifest, image: img}, nil
+}
+
+// errReference says that an image is neither shipped nor a directory.
+var errReference = errors.New("an image reference")
+
+// Producer returns the source and contract of a shipped producer
+// (builtin:<name>) or of a producer directory, relative to the workspace.
+func (p *Project) Producer(image string) (*images.Source, graph.Manifest, error) {
+	return Producer(p.File.Dir(), image)
+}
+
+// Producer is Project.Producer without a workspace: paths are relative to base.
+func Producer(base, image string) (*images.Source, graph.Manifest, error) {
+	var dir string
+	var fsys fs.FS
+	if name, ok := config.Builtin(image); ok {
+		if fsys, ok = drivers.FS(name); !ok {
+			return nil, graph.Manifest{}, fmt.Errorf("builtin:%s: %w", name, fs.ErrNotExist)
+		}
+	} else if config.IsPath(image) {
+		dir = image
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(base, dir)
+		}
+		fsys = os.DirFS(dir)
+	} else {
+		return nil, graph.Manifest{}, errReference
+	}
+	file, err := config.LoadProducer(fsys, image)
+	if err != nil {
+		return nil, graph.Manifest{}, err
+	}
+	label, err := config.Label(file.Manifest)
+	if err != nil {
+		return nil, graph.Manifest{}, err
+	}
+	src := images.Source{Name: image, FS: fsys, Dir: dir, Recipe: file.Recipe, Label: label}
+	return &src, file.Manifest, nil
+}
+
+// Layers implements solve.Provider.
+func (p *Project) Layers(ctx context.Context, inst *graph.Instance) ([]string, error) {
+	p.mu.Lock()
+	img := p.imgs[inst.Image.Config]
+	p.mu.Unlock()
+	if img == nil {
+		return nil, fmt.Errorf("image %s of %s is not at hand", inst.Image.Ref, inst.Name)
+	}
+	return p.Images.Unpack(ctx, img)
+}
+
+// Image returns the image of an instance of a prepared plan.
+func (p *Project) Image(inst *graph.Instance) *images.Image {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.imgs[inst.Image.Config]
+}
+
+// Source implements solve.Provider.
+func (p *Project) Source(_ context.Context, s graph.Source) (string, error) {
+	path, ok := p.Sources.Path(s.SHA256)
+	if !ok {
+		return "", fmt.Errorf("source %s (%s) is not in the cache", s.Name, s.SHA256.Short())
+	}
+	return path, nil
+}
+
+// Executor runs actions in the configured sandbox.
+func (p *Project) Executor(ctx context.Context) (*containers.Executor, error) {
+	if p.executor != nil {
+		return p.executor, nil
+	}
+	c, err := p.Cube()
+	if err != nil {
+		return nil, err
+	}
+	runner, err := p.cfg.Runner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	staging := sync.OnceValues(func() (string, error) {
+		s, err := c.Stage()
+		if err != nil {
+			return "", err
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.staging = s
+		return s.Dir, nil
+	})
+	p.executor = containers.NewExecutor(containers.ExecutorConfig{Runner: runner, Staging: staging})
+	return p.executor, nil
+}
