@@ -196,6 +196,9 @@ func (c *Catalog) openFile(ctx context.Context, path string, readOnly bool) (*sq
 // otherwise share one open file between all that use the same path, and a file
 // that was renamed over it would not be seen.
 func (c *Catalog) attach(path string, readOnly bool) (*sql.DB, error) {
+	if strings.ContainsRune(path, '?') {
+		return nil, fmt.Errorf("open catalog %s: DuckDB cannot use a path with a question mark", path)
+	}
 	mode := ""
 	if readOnly {
 		mode = " (READ_ONLY)"

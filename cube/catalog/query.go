@@ -95,7 +95,7 @@ func (r *Rows) All() iter.Seq2[[]any, error] {
 				return
 			}
 			for i := range values {
-				values[i] = plain(values[i])
+				values[i] = plain(typed(values[i], r.Columns[i].Type))
 			}
 			if !yield(values, nil) {
 				return
@@ -114,6 +114,15 @@ func (r *Rows) Close() error {
 	}
 	r.closed = true
 	return errors.Join(r.rows.Close(), r.reader.release())
+}
+
+// typed tells a UUID, which comes as bytes, from bytes.
+func typed(v any, columnType string) any {
+	if b, ok := v.([]byte); ok && columnType == "UUID" && len(b) == len(duckdb.UUID{}) {
+		id := duckdb.UUID(b)
+		return id.String()
+	}
+	return v
 }
 
 // plain turns DuckDB's values into those of Rows.All.
@@ -148,8 +157,6 @@ func plainDuckDB(v any) any {
 	switch v := v.(type) {
 	case duckdb.Decimal:
 		return v.Float64()
-	case duckdb.UUID:
-		return v.String()
 	case duckdb.Interval:
 		return fmt.Sprintf("%d months %d days %s", v.Months, v.Days, time.Duration(v.Micros)*time.Microsecond)
 	case duckdb.Union:

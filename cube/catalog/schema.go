@@ -11,7 +11,7 @@ CREATE TABLE meta (
 );
 CREATE TABLE marks (            -- how far each record was read
 	name   VARCHAR NOT NULL,
-	at     BIGINT NOT NULL,
+	pos    BIGINT NOT NULL,
 	state  VARCHAR NOT NULL
 );
 CREATE TABLE heads (

@@ -255,7 +255,7 @@ func (c *Catalog) readMarks(ctx context.Context) (map[string]Mark, error) {
 		return nil, err
 	}
 	defer r.release()
-	rows, err := r.db.QueryContext(ctx, "SELECT name, at, state FROM marks")
+	rows, err := r.db.QueryContext(ctx, "SELECT name, pos, state FROM marks")
 	if err != nil {
 		return nil, classify(c.path, err)
 	}
