@@ -11,7 +11,13 @@
 // A [Box] is a half-open block of cells in (time, y, x) by absolute index. A
 // [Tiling] cuts a grid's box at multiples of the tile size from the lattice's
 // origin, so that a larger domain reuses every tile that it shares with a
-// smaller one.
+// smaller one. A [Halo] makes a tile into the window that is read for it.
+//
+// [Resample] takes a [Raster] from one lattice to another, across CRSs where
+// need be, and [Resampling.Cover] says which cells it reads for a window.
+// Tile by tile it gives the very bytes that it gives for the whole, on every
+// architecture: nothing depends on the window, and no product is fused with a
+// sum. [ResolutionMetres] compares cells of any CRS on the ground.
 package grid
 
 import (
@@ -20,6 +26,7 @@ import (
 )
 
 // Lattice is an endless raster: CRS, cell size and the corner of cell (0, 0).
+// It is comparable; two lattices are one if they are equal.
 type Lattice struct {
 	CRS CRS `json:"crs"`
 	// DX and DY are the cell's size in units of the CRS, both positive.
@@ -36,7 +43,12 @@ func (l Lattice) X(c int64) float64 { return l.X0 + float64((float64(c)+0.5)*l.D
 // Y returns the y coordinate of the centre of row r.
 func (l Lattice) Y(r int64) float64 { return l.Y0 - float64((float64(r)+0.5)*l.DY) }
 
-// Edge returns the outer corners of a block of cells: west, south, east, north.
+// Cell returns the row and column of the cell that holds a point.
+func (l Lattice) Cell(x, y float64) (row, col int64) {
+	return int64(math.Floor((l.Y0 - y) / l.DY)), int64(math.Floor((x - l.X0) / l.DX))
+}
+
+// Edge returns the outer edges of a block of cells: west, south, east, north.
 func (l Lattice) Edge(b Box) (west, south, east, north float64) {
 	return l.X0 + float64(float64(b.X.Lo)*l.DX), l.Y0 - float64(float64(b.Y.Hi)*l.DY),
 		l.X0 + float64(float64(b.X.Hi)*l.DX), l.Y0 - float64(float64(b.Y.Lo)*l.DY)
@@ -49,14 +61,16 @@ func (l Lattice) GeoTransform(b Box) [6]float64 {
 	return [6]float64{west, l.DX, 0, north, 0, -l.DY}
 }
 
-// Refine returns the lattice with every cell split into n × n.
+// Refine returns the lattice with every cell split into n × n; n must be
+// positive. Grid.Refine checks.
 func (l Lattice) Refine(n int64) Lattice {
 	l.DX /= float64(n)
 	l.DY /= float64(n)
 	return l
 }
 
-// Valid says what is wrong with the lattice, or nil.
+// Valid says what is wrong with the numbers of the lattice, or nil. It does
+// not look at the CRS, for which see CRS.Valid.
 func (l Lattice) Valid() error {
 	for _, v := range []float64{l.DX, l.DY, l.X0, l.Y0} {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -84,7 +98,8 @@ func (t TimeAxis) IsZero() bool { return t.Step == 0 }
 func (t TimeAxis) At(i int64) int64 { return t.Origin + i*t.Step }
 
 // Grid is a rectangle of whole cells of one lattice, with a time range where
-// it has a time axis (otherwise Box.T is empty).
+// it has a time axis (otherwise Box.T is empty). New and Like make one. It is
+// comparable.
 type Grid struct {
 	Lattice Lattice  `json:"lattice"`
 	Time    TimeAxis `json:"time"`
@@ -144,7 +159,9 @@ func (b Box) String() string {
 	return s
 }
 
-// Halo is the margin that a window has around its tile, in cells and steps.
+// Halo is the margin that a window has around its tile, in cells and steps:
+// Y rows to the north and the south, X columns to the west and the east,
+// Before steps earlier and After later. None may be negative.
 type Halo struct {
 	Y      int64 `json:"y,omitempty"`
 	X      int64 `json:"x,omitempty"`
@@ -152,12 +169,26 @@ type Halo struct {
 	After  int64 `json:"after,omitempty"`
 }
 
+// IsZero reports whether there is no halo.
+func (h Halo) IsZero() bool { return h == Halo{} }
+
+// Valid says which size is negative or beyond MaxIndex, or nil.
+func (h Halo) Valid() error {
+	for _, n := range []int64{h.Y, h.X, h.Before, h.After} {
+		if n < 0 || n > MaxIndex {
+			return fmt.Errorf("halo of %d cells: must be from 0 to %d", n, int64(MaxIndex))
+		}
+	}
+	return nil
+}
+
 // Window returns the tile grown by the halo and clipped to the domain.
 func (h Halo) Window(tile, domain Box) Box {
 	return Box{tile.T.Grow(h.Before, h.After), tile.Y.Grow(h.Y, h.Y), tile.X.Grow(h.X, h.X)}.Intersect(domain)
 }
 
-// Clip says how many cells the domain's edge took from each side of a window.
+// Clip says how many cells the domain's edge took from each side of a window,
+// and how many steps from its start and end. The zero Clip is a whole window.
 type Clip struct {
 	North int64 `json:"north,omitempty"`
 	South int64 `json:"south,omitempty"`

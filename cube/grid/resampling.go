@@ -95,8 +95,12 @@ func (m Resampling) Margin(dst Lattice, box Box, src Lattice) (int64, error) {
 		return 1, err
 	}
 	rows, cols := mp.scaleOver(box)
+	scale := max(rows, cols)
+	if scale == 1 {
+		return 1 + m.Radius(), nil
+	}
 	// The scale is a sample of a smooth function: a tenth covers the rest.
-	return 1 + int64(math.Ceil(min(MaxIndex, float64(m.Radius())*max(rows, cols)*1.1))), nil
+	return 1 + int64(math.Ceil(min(MaxIndex, float64(m.Radius())*scale*1.1))), nil
 }
 
 // scaleOver returns the greatest scale over a window.

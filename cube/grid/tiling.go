@@ -1,23 +1,45 @@
 package grid
 
-import "iter"
+import (
+	"fmt"
+	"iter"
+)
 
-// Tiling is the size of a tile in steps and cells. Zero means the whole range.
+// Tiling is the size of a tile in steps and cells, along each axis cut at
+// multiples from the origin. Zero means that the axis is not cut: its one
+// tile, of index 0, is the whole range.
 type Tiling struct {
 	T int64 `json:"t,omitempty"`
 	Y int64 `json:"y,omitempty"`
 	X int64 `json:"x,omitempty"`
 }
 
+// Valid says which size is negative or beyond MaxIndex, or nil.
+func (t Tiling) Valid() error {
+	for _, n := range []int64{t.T, t.Y, t.X} {
+		if n < 0 || n > MaxIndex {
+			return fmt.Errorf("tiles of %d cells: must be from 0 to %d", n, int64(MaxIndex))
+		}
+	}
+	return nil
+}
+
 // Tile is one cell block of a tiling: its index in multiples of the tile size
 // from the lattice's origin, and its box, clipped to the domain.
 type Tile struct {
-	T, Y, X int64
-	Box     Box
+	T   int64 `json:"t"`
+	Y   int64 `json:"y"`
+	X   int64 `json:"x"`
+	Box Box   `json:"box"`
 }
 
-// Span is the range of tile indices that a domain touches.
-type Span struct{ T, Y, X Range }
+// Span is the range of tile indices that a domain, or a window, touches. A box
+// without time, which holds for all of it, touches the one time tile 0.
+type Span struct {
+	T Range `json:"t"`
+	Y Range `json:"y"`
+	X Range `json:"x"`
+}
 
 // Len is the number of tiles.
 func (s Span) Len() int64 { return s.T.Len() * s.Y.Len() * s.X.Len() }
@@ -27,7 +49,8 @@ func (t Tiling) Span(domain Box) Span {
 	return Span{cuts(domain.T, t.T, true), cuts(domain.Y, t.Y, false), cuts(domain.X, t.X, false)}
 }
 
-// Tile returns the tile with these indices, clipped to the domain.
+// Tile returns the tile with these indices, clipped to the domain. The indices
+// must lie in the domain's Span.
 func (t Tiling) Tile(ti, yi, xi int64, domain Box) Tile {
 	return Tile{ti, yi, xi, Box{cut(domain.T, t.T, ti), cut(domain.Y, t.Y, yi), cut(domain.X, t.X, xi)}}
 }

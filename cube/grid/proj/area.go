@@ -116,7 +116,7 @@ func (m webMercator) Forward(lon, lat float64) (float64, float64, error) {
 
 func (m webMercator) Inverse(x, y float64) (float64, float64, error) {
 	lambda := x / m.a
-	if math.Abs(lambda) > math.Pi*(1+1e-9) || !(math.Abs(y) < 6e7) {
+	if !finite(x, y) || math.Abs(lambda) > math.Pi*(1+1e-9) || math.Abs(y) > 6e7 {
 		return 0, 0, ErrOutside
 	}
 	return toLon(lambda, 0), float64(atan2(sinh(y/m.a), 1) / rad), nil
