@@ -65,7 +65,11 @@ func (c *checker) lists(m graph.Manifest) {
 
 func (c *checker) name(path []string, form *regexp.Regexp, name string) {
 	if !form.MatchString(name) {
-		c.add(path, "lower-case letters, digits and _ (and - where it names no variable), beginning with a letter, at most 64", "%q is not a name", clip(name))
+		rule := "lower-case letters, digits, - and _, beginning with a letter, at most 64"
+		if form == variableName {
+			rule = strings.Replace(rule, ", - and _", " and _", 1)
+		}
+		c.add(path, rule, "%q is not a name", clip(name))
 	}
 }
 

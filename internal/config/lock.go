@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/internal/yamlfile"
 )
@@ -82,7 +83,7 @@ func ParseLock(name string, data []byte) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := NewLock()
+	l, imports := NewLock(), map[string]lockedImport{}
 	r := reader{yamlfile.NewReport()}
 	if err := lockVersion(r, doc.Root); err != nil {
 		return nil, err
@@ -91,13 +92,51 @@ func ParseLock(name string, data []byte) (*Lock, error) {
 		"version": func(*yamlfile.Node) {},
 		"images":  func(n *yamlfile.Node) { lockSection(r, n, "images", l.Images, checkImage) },
 		"sources": func(n *yamlfile.Node) { lockSection(r, n, "sources", l.Sources, checkSource) },
-		"imports": func(n *yamlfile.Node) { lockSection(r, n, "imports", l.Imports, checkImport) },
+		"imports": func(n *yamlfile.Node) { lockSection(r, n, "imports", imports, checkImport) },
 		"salts":   func(n *yamlfile.Node) { lockSection(r, n, "salts", l.Salts, checkSalt) },
 	})
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
+	for name, im := range imports {
+		l.Imports[name] = im.unlock(name)
+	}
 	return l, nil
+}
+
+// lockedImport is how a lock writes an import.
+type lockedImport struct {
+	Spec    graph.VarSpec `json:"spec"`
+	Grid    *grid.Grid    `json:"grid,omitempty"`
+	Version graph.Digest  `json:"version"`
+	Native  float64       `json:"native_res_m,omitempty"`
+	Source  struct {
+		URI      string       `json:"uri"`
+		SHA256   graph.Digest `json:"sha256"`
+		Size     int64        `json:"size"`
+		License  string       `json:"license,omitempty"`
+		Citation string       `json:"citation,omitempty"`
+	} `json:"source"`
+}
+
+func lockImport(im graph.Import) lockedImport {
+	l := lockedImport{Spec: im.Spec, Version: im.Version, Native: im.Native}
+	if im.Grid != (grid.Grid{}) {
+		l.Grid = &im.Grid
+	}
+	s := im.Source
+	l.Source.URI, l.Source.SHA256, l.Source.Size, l.Source.License, l.Source.Citation = s.URI, s.SHA256, s.Size, s.License, s.Citation
+	return l
+}
+
+func (l lockedImport) unlock(name string) graph.Import {
+	s := l.Source
+	im := graph.Import{Spec: l.Spec, Version: l.Version, Native: l.Native, Source: graph.Source{Name: name, URI: s.URI,
+		SHA256: s.SHA256, Size: s.Size, Ext: Ext(s.URI), License: s.License, Citation: s.Citation, Native: l.Native}}
+	if l.Grid != nil {
+		im.Grid = *l.Grid
+	}
+	return im
 }
 
 // lockVersion refuses a lock of another version before anything else in it is
@@ -182,7 +221,7 @@ func checkSource(name string, s LockedSource) error {
 	return nil
 }
 
-func checkImport(name string, im graph.Import) error {
+func checkImport(name string, im lockedImport) error {
 	c := &checker{}
 	c.output([]string{name}, im.Spec)
 	switch {
@@ -192,8 +231,14 @@ func checkImport(name string, im graph.Import) error {
 		return c.problems[0]
 	case im.Version.IsZero():
 		return errors.New("has no version")
+	case im.Spec.Name != name:
+		return fmt.Errorf("is of another variable, %q", clip(im.Spec.Name))
+	case im.Native < 0 || im.Source.Size < 0:
+		return errors.New("has a negative size")
 	case im.Spec.WithDefaults().Kind == graph.File:
 		return nil
+	case im.Grid == nil:
+		return errors.New("has no grid")
 	}
 	return im.Grid.Valid()
 }
@@ -212,6 +257,10 @@ const lockHeader = `# Written by "cube lock". It pins the images, sources and im
 
 // Encode writes the lock as text: the same lock, the same bytes.
 func (l *Lock) Encode() ([]byte, error) {
+	imports := make(map[string]lockedImport, len(l.Imports))
+	for name, im := range l.Imports {
+		imports[name] = lockImport(im)
+	}
 	root := yamlfile.NewMap()
 	root.Set("version", yamlfile.NewNumber(fmt.Sprint(LockVersion)))
 	for _, s := range []struct {
@@ -220,7 +269,7 @@ func (l *Lock) Encode() ([]byte, error) {
 		value any
 	}{
 		{"images", len(l.Images), l.Images}, {"sources", len(l.Sources), l.Sources},
-		{"imports", len(l.Imports), l.Imports}, {"salts", len(l.Salts), l.Salts},
+		{"imports", len(l.Imports), imports}, {"salts", len(l.Salts), l.Salts},
 	} {
 		if s.count == 0 {
 			continue

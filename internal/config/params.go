@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -284,11 +286,29 @@ func enumWords(values []any) []string {
 
 // describe is the message of a validation error.
 func describe(ve *jsonschema.ValidationError) string {
+	switch k := ve.ErrorKind.(type) {
+	case *kind.Minimum:
+		return fmt.Sprintf("must be at least %s, not %s", ratio(k.Want), ratio(k.Got))
+	case *kind.Maximum:
+		return fmt.Sprintf("must be at most %s, not %s", ratio(k.Want), ratio(k.Got))
+	case *kind.ExclusiveMinimum:
+		return fmt.Sprintf("must be greater than %s, not %s", ratio(k.Want), ratio(k.Got))
+	case *kind.ExclusiveMaximum:
+		return fmt.Sprintf("must be less than %s, not %s", ratio(k.Want), ratio(k.Got))
+	case *kind.Type:
+		return fmt.Sprintf("must be %s, not %s", strings.Join(k.Want, " or "), k.Got)
+	}
 	text := ve.ErrorKind.LocalizedString(message.NewPrinter(language.English))
 	if r := []rune(text); len(r) > 300 {
 		return string(r[:300]) + "…"
 	}
 	return text
+}
+
+// ratio prints a number of a schema.
+func ratio(r *big.Rat) string {
+	f, _ := r.Float64()
+	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
 // plainJSON encodes a value with sorted keys and no white space, every number

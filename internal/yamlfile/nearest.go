@@ -9,7 +9,7 @@ import (
 // none is near: at most a third of the letters differ, or one is the other
 // with more at its end.
 func Nearest(name string, choices []string) string {
-	if len(name) > 100 {
+	if name == "" || len(name) > 100 {
 		return ""
 	}
 	sorted := slices.Sorted(slices.Values(choices))

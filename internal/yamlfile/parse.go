@@ -262,6 +262,7 @@ var syntaxWords = []struct{ in, message, hint string }{
 	{"',' or ']' must be specified", "a comma or ] is missing before this", ""},
 	{"',' or '}' must be specified", "a comma or } is missing before this", ""},
 	{"']' not found", "the closing ] is missing", ""},
+	{"end token '}'", "the closing } is missing", ""},
 	{"'}' not found", "the closing } is missing", ""},
 }
 

@@ -94,3 +94,38 @@ f.yaml:1:8: a colon does not belong here
 		}
 	}
 }
+
+func TestNestingIsBounded(t *testing.T) {
+	t.Parallel()
+	deepMap := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(strings.Repeat(" ", i) + "a:\n")
+		}
+		return b.String()
+	}
+	for name, in := range map[string]string{
+		"flow lists": strings.Repeat("[", 100_000), "flow maps": strings.Repeat("{a: ", 50_000), "dashes": strings.Repeat("- ", 100_000) + "a",
+		"maps": deepMap(900), "mixed": strings.Repeat("- [", 10_000),
+	} {
+		if _, err := Parse("f.yaml", []byte(in), Limits{}); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	for name, in := range map[string]string{"flow": strings.Repeat("[", 60) + strings.Repeat("]", 60), "maps": deepMap(60), "dashes": strings.Repeat("- ", 60) + "a"} {
+		if _, err := Parse("f.yaml", []byte(in), Limits{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNearestFindsWhatWasMeant(t *testing.T) {
+	t.Parallel()
+	choices := []string{"replace", "first", "monotone_max", "monotone_min", "sum", "mean", "error", "y", "x"}
+	for name, want := range map[string]string{"repalce": "replace", "monoton_max": "monotone_max", "SUM": "sum", "maen": "mean",
+		"fir": "first", "xyzzy": "", "": "", "z": "x", "errors": "error"} {
+		if got := Nearest(name, choices); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+)
+
+func fullLock() *Lock {
+	fill := graph.Number("-9223372036854775808")
+	sum := graph.Sum([]byte("x"))
+	return &Lock{
+		Images: map[string]LockedImage{
+			"./producers/slope": {Platforms: map[string]PlatformPin{"linux/amd64": {sum.String(), sum.String(), []string{sum.String(), sum.String()}}}},
+			"ghcr.io/a/b:1.2":   {Index: sum.String(), Platforms: map[string]PlatformPin{"linux/amd64": {sum.String(), sum.String(), []string{}}, "linux/arm64": {sum.String(), sum.String(), []string{}}}},
+		},
+		Sources: map[string]LockedSource{
+			"dem":  {URI: "https://example.org/a b: #x?y=1", SHA256: sum, Size: 1 << 60},
+			"fuel": {URI: "data/f.tif", SHA256: sum, Size: 7, Inspection: &graph.Inspection{CRS: "EPSG:5070", Transform: [6]float64{1e-17, 30, 0, -1.5e300, 0, -30}, Width: 3, Height: 4, NativeRes: 30.07}},
+		},
+		Imports: map[string]graph.Import{
+			"cover": {Spec: graph.VarSpec{Name: "cover", Kind: graph.Static, DType: graph.Int64, Fill: &fill, Units: "1", LongName: "yes: \"no\"\n\ttab é \u2028"},
+				Grid:    grid.Grid{Lattice: grid.Lattice{CRS: "EPSG:32613", DX: 0.1, DY: 1.0 / 3, X0: 1e9}, Box: grid.Box{Y: grid.Range{Lo: -3, Hi: 5}, X: grid.Range{Hi: 1 << 39}}},
+				Version: sum, Native: 12.5, Source: graph.Source{Name: "cover", URI: "~/a.tif", SHA256: sum, Ext: ".tif", Native: 12.5}},
+		},
+		Salts: map[string]int{"slope": 3},
+	}
+}
+
+func TestALockIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), LockName)
+	if _, err := LoadLock(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing lock: %v", err)
+	}
+	for _, want := range []*Lock{fullLock(), NewLock()} {
+		if err := want.Write(path); err != nil {
+			t.Fatal(err)
+		}
+		got, err := LoadLock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+	golden(t, "testdata/full.lock", string(encoded(t, fullLock())))
+}
+
+func encoded(t *testing.T, l *Lock) []byte {
+	t.Helper()
+	b, err := l.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestAnUnchangedLockIsNotWrittenAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, LockName)
+	if err := fullLock().Write(path); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fullLock().Write(path); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !os.SameFile(before, after) {
+		t.Error("the file was replaced")
+	}
+	if names, _ := os.ReadDir(dir); len(names) != 1 {
+		t.Errorf("left behind: %v", names)
+	}
+}
+
+func TestWrongLocksAreRefused(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	for _, text := range []string{
+		"", "version: 2\nfuture: {}\n", "version: 0\n", "images: {}\n", "version: 1\nimage: {}\n",
+		"version: 1\nimages: {a: {platforms: {}}}\n",
+		"version: 1\nimages: {a: {platforms: {linux/amd64: {config: abc, manifest: x, diff_ids: []}}}}\n",
+		"version: 1\nsources: {dem: {uri: a.tif, sha256: xyz, size: 1}}\n",
+		"version: 1\nsources: {dem: {uri: a.tif, size: 1}}\n",
+		"version: 1\nsources: {dem: {uri: a.tif, sha256: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", size: -1}}\n",
+		"version: 1\nsources: {dem: {uri: a.tif, colour: red}}\n",
+		"version: 1\nimports: {x: {version: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", spec: {variable: x, kind: static}, grid: {box: {}}}}\n",
+		"version: 1\nsalts: {slope: 0, aspect: many}\n",
+	} {
+		_, err := ParseLock("cube.lock", []byte(text))
+		if err == nil {
+			t.Errorf("%q: accepted", text)
+			continue
+		}
+		b.WriteString(err.Error() + "\n")
+	}
+	golden(t, "testdata/locks.err", b.String())
+}
