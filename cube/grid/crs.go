@@ -3,7 +3,6 @@ package grid
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -36,16 +35,6 @@ var named = map[string]CRS{
 	"ESRI:102100": "EPSG:3857", "EPSG:900913": "EPSG:3857",
 }
 
-// references are the forms of a reference by code; the first group is the
-// authority, the last the code.
-var references = []*regexp.Regexp{
-	regexp.MustCompile(`^()([0-9]{1,7})$`),
-	regexp.MustCompile(`^(EPSG|OGC|ESRI):+([A-Z0-9]{1,16})$`),
-	regexp.MustCompile(`^\+INIT=(EPSG):([0-9]{1,7})$`),
-	regexp.MustCompile(`^URN:(?:X-)?OGC:DEF:CRS:(EPSG|OGC):[0-9.]{0,16}:([A-Z0-9]{1,16})$`),
-	regexp.MustCompile(`^HTTPS?://WWW\.OPENGIS\.NET/DEF/CRS/(EPSG|OGC)/[0-9.]{1,16}/([A-Z0-9]{1,16})$`),
-}
-
 // maxCRS bounds the text of a CRS, which for WKT runs to some kilobytes.
 const maxCRS = 64 << 10
 
@@ -66,10 +55,8 @@ func ParseCRS(s string) (CRS, error) {
 	if c, ok := named[u]; ok {
 		return c, nil
 	}
-	for _, form := range references {
-		if m := form.FindStringSubmatch(u); m != nil {
-			return byCode(s, m[1], m[2])
-		}
+	if authority, code, ok := reference(u); ok {
+		return byCode(s, authority, code)
 	}
 	if s == "" {
 		return "", fmt.Errorf("crs is empty: write it like EPSG:32610: %w", ErrCRS)
@@ -77,11 +64,32 @@ func ParseCRS(s string) (CRS, error) {
 	return "", fmt.Errorf("crs %q: write it like EPSG:32610 or as WKT: %w", clip(s), ErrCRS)
 }
 
+// reference splits a reference in upper case, "EPSG:32610", "32610", an OGC
+// URN or an OGC URL, into its authority and code.
+func reference(u string) (authority, code string, ok bool) {
+	const digits = "0123456789"
+	for _, form := range []struct{ prefix, separator string }{
+		{"URN:OGC:DEF:CRS:", ":"}, {"URN:X-OGC:DEF:CRS:", ":"},
+		{"HTTP://WWW.OPENGIS.NET/DEF/CRS/", "/"}, {"HTTPS://WWW.OPENGIS.NET/DEF/CRS/", "/"},
+	} {
+		if rest, is := strings.CutPrefix(u, form.prefix); is {
+			parts := strings.Split(rest, form.separator)
+			if len(parts) != 3 || strings.Trim(parts[1], digits+".") != "" {
+				return "", "", false
+			}
+			return parts[0], parts[2], true
+		}
+	}
+	if u != "" && strings.Trim(u, digits) == "" {
+		return "EPSG", u, true
+	}
+	authority, code, ok = strings.Cut(strings.TrimPrefix(u, "+INIT="), ":")
+	code = strings.TrimPrefix(code, ":")
+	return authority, code, ok && !strings.ContainsAny(authority+code, " =/:")
+}
+
 // byCode finds a system by its authority and code.
 func byCode(s, authority, code string) (CRS, error) {
-	if authority == "" {
-		authority = "EPSG"
-	}
 	key := authority + ":" + strings.TrimLeft(code, "0")
 	if c, ok := named[key]; ok {
 		return c, nil
@@ -155,7 +163,7 @@ func (c CRS) Forward(lon, lat float64) (x, y float64, err error) {
 	if !ok {
 		return 0, 0, c.Valid()
 	}
-	return s.projection.Forward(lon, lat)
+	return s.projection().Forward(lon, lat)
 }
 
 // Inverse takes coordinates of the CRS back to degrees, the longitude in
@@ -165,7 +173,7 @@ func (c CRS) Inverse(x, y float64) (lon, lat float64, err error) {
 	if !ok {
 		return 0, 0, c.Valid()
 	}
-	return s.projection.Inverse(x, y)
+	return s.projection().Inverse(x, y)
 }
 
 // Transformer returns a function that takes coordinates of one CRS to
@@ -183,7 +191,7 @@ func Transformer(from, to CRS) (func(x, y float64) (float64, float64, error), er
 	if from == to {
 		return same, nil
 	}
-	inverse, forward := a.projection, b.projection
+	inverse, forward := a.projection(), b.projection()
 	return func(x, y float64) (float64, float64, error) {
 		lon, lat, err := inverse.Inverse(x, y)
 		if err != nil {

@@ -129,7 +129,7 @@ type system struct {
 	conversion string
 	params     proj.Params
 	axes       axes
-	projection proj.Projection
+	projection func() proj.Projection // made when it is first asked for
 }
 
 // projected are the projected systems beside UTM.
@@ -197,9 +197,11 @@ const supported = "EPSG:4326, 4269, 4258, 4171, 4283 (degrees), 3857, UTM (326xx
 var systems = sync.OnceValue(func() map[CRS]*system {
 	all := make(map[CRS]*system, 256)
 	add := func(s *system) {
-		s.projection = proj.LonLat()
+		s.projection = proj.LonLat
 		if s.method != nil {
-			s.projection = s.method.project(s.datum.ellipsoid, s.params)
+			s.projection = sync.OnceValue(func() proj.Projection {
+				return s.method.project(s.datum.ellipsoid, s.params)
+			})
 		}
 		all[epsg(s.code)] = s
 	}

@@ -129,8 +129,8 @@ func (f *footprint) linear(r, c int64) (*cells, error) {
 	}
 	var rows, cols axis
 	sr, sc := f.m.scale(0, 0)
-	rows.about(snap(f.m.row(float64(r)+0.5)), sr, Bilinear)
-	cols.about(snap(f.m.col(float64(c)+0.5)), sc, Bilinear)
+	rows.about(snap(f.m.row(float64(r)+0.5)), sr, Bilinear, f.domain.Y)
+	cols.about(snap(f.m.col(float64(c)+0.5)), sc, Bilinear, f.domain.X)
 	_, err := f.product(&f.bilinear, &rows, &cols)
 	return &f.bilinear, err
 }
@@ -140,22 +140,22 @@ func (f *footprint) fitColumn(a *axis, c int64) {
 	centre := f.m.col(float64(c) + 0.5)
 	if f.onArea() {
 		half := float64(f.m.dst.DX / f.m.src.DX / 2)
-		a.overlap(snap(centre-half), snap(centre+half))
+		a.overlap(snap(centre-half), snap(centre+half), f.domain.X)
 		return
 	}
 	_, scale := f.m.scale(0, 0)
-	a.about(snap(centre), scale, f.method)
+	a.about(snap(centre), scale, f.method, f.domain.X)
 }
 
 // fitRow makes the list of a row where the lattices share a CRS.
 func (f *footprint) fitRow(a *axis, r int64) {
 	if !f.onArea() {
 		scale, _ := f.m.scale(0, 0)
-		a.about(snap(f.m.row(float64(r)+0.5)), scale, f.method)
+		a.about(snap(f.m.row(float64(r)+0.5)), scale, f.method, f.domain.Y)
 		return
 	}
 	lo, hi := snap(f.m.row(float64(r))), snap(f.m.row(float64(r)+1))
-	a.overlap(lo, hi)
+	a.overlap(lo, hi, f.domain.Y)
 	if f.method == Conservative && f.m.src.CRS.IsGeographic() {
 		f.byGroundArea(a, lo, hi)
 	}
@@ -168,17 +168,17 @@ func (f *footprint) byGroundArea(a *axis, lo, hi float64) {
 		lat := f.m.src.Y0 - float64(row*f.m.src.DY)
 		return systems()[f.m.src.CRS].datum.ellipsoid.ZoneArea(max(-90, min(90, lat)))
 	}
-	a.total = 0
+	a.total = zone(lo) - zone(hi)
 	for i := range a.weights {
 		r := float64(a.lo + int64(i))
 		a.weights[i] = max(0, zone(max(lo, r))-zone(min(hi, r+1)))
-		a.total += a.weights[i]
 	}
 }
 
-// overlap lists the indices that [lo, hi) meets, weighed by how much.
-func (a *axis) overlap(lo, hi float64) {
-	a.begin(math.Floor(lo), math.Ceil(hi))
+// overlap lists the indices of a domain that [lo, hi) meets, weighed by how
+// much.
+func (a *axis) overlap(lo, hi float64, domain Range) {
+	a.begin(math.Floor(lo), math.Ceil(hi), domain)
 	for i := range a.weights {
 		k := float64(a.lo + int64(i))
 		a.weights[i] = min(hi, k+1) - max(lo, k)
@@ -186,42 +186,52 @@ func (a *axis) overlap(lo, hi float64) {
 	a.total = hi - lo
 }
 
-// about lists the indices whose centres the method's kernel reaches from u.
-func (a *axis) about(u, scale float64, method Resampling) {
+// about lists the indices of a domain whose centres the method's kernel
+// reaches from u.
+func (a *axis) about(u, scale float64, method Resampling, domain Range) {
 	under := math.Floor(u)
 	if method == Nearest {
-		a.begin(under, under+1)
-		if a.ok {
-			a.weights[0], a.total, a.under = 1, 1, int64(under)
+		a.begin(under, under+1, domain)
+		a.total = 1
+		for i := range a.weights {
+			a.weights[i] = 1
 		}
 		return
 	}
 	reach := float64(float64(method.Radius()) * scale)
-	a.begin(math.Floor(u-reach+0.5), math.Ceil(u+reach-0.5))
-	a.under, a.total = int64(max(-MaxIndex, min(MaxIndex, under))), 0
-	for i := range a.weights {
-		a.weights[i] = method.kernel(float64(a.lo+int64(i))+0.5-u, scale)
-		a.total += a.weights[i]
+	lo, hi := math.Floor(u-reach+0.5), math.Ceil(u+reach-0.5)
+	if a.begin(lo, hi, domain); !a.ok {
+		return
+	}
+	a.under, a.total = int64(under), 0
+	for k := int64(lo); k < int64(hi); k++ {
+		w := method.kernel(float64(k)+0.5-u, scale)
+		a.total += w
+		if i := k - a.lo; i >= 0 && i < int64(len(a.weights)) {
+			a.weights[i] = w
+		}
 	}
 	a.trim()
 }
 
-// maxTaps bounds the source cells along one axis of one cell.
-const maxTaps = 1 << 24
+// maxTaps bounds the source cells along one axis of one cell: the cells of no
+// two grids that belong together differ by more.
+const maxTaps = 1 << 20
 
-// begin makes room for the indices lo to hi.
-func (a *axis) begin(lo, hi float64) {
-	a.ok = lo >= -MaxIndex && hi <= MaxIndex && hi-lo <= maxTaps && hi > lo // false for NaN
+// begin makes room for the indices lo to hi that are in a domain.
+func (a *axis) begin(lo, hi float64, domain Range) {
 	a.weights = a.weights[:0]
+	a.ok = lo >= -2*MaxIndex && hi <= 2*MaxIndex && hi-lo <= maxTaps && hi > lo // false for NaN
 	if !a.ok {
 		return
 	}
-	n := int(hi - lo)
-	a.lo = int64(lo)
-	if cap(a.weights) < n {
+	in := Range{int64(lo), int64(hi)}.Intersect(domain)
+	a.lo = in.Lo
+	if n := int(in.Len()); cap(a.weights) < n {
 		a.weights = make([]float64, n)
+	} else {
+		a.weights = a.weights[:n]
 	}
-	a.weights = a.weights[:n]
 }
 
 // trim drops outer weights of zero, so that an exact hit reads one cell.
@@ -299,8 +309,8 @@ func (f *footprint) centred(to *cells, r, c int64, method Resampling) (bool, err
 	if method != Nearest {
 		rows, cols = f.scale(r, c)
 	}
-	f.line.about(snap(at[0]), rows, method)
-	f.other.about(snap(at[1]), cols, method)
+	f.line.about(snap(at[0]), rows, method, f.domain.Y)
+	f.other.about(snap(at[1]), cols, method, f.domain.X)
 	return f.product(to, &f.line, &f.other)
 }
 

@@ -81,6 +81,9 @@ func resample(dst, src Raster, method Resampling, opts ResampleOptions) error {
 	if method == Conservative && !m.same {
 		return fmt.Errorf("lattices of %s and %s: must share a CRS", dst.Lattice.CRS, src.Lattice.CRS)
 	}
+	if rows, cols := m.scale(0, 0); m.same && max(rows, cols) > maxTaps/8 {
+		return fmt.Errorf("cells of %g × %g from cells of %g × %g: too many of them", dst.Lattice.DX, dst.Lattice.DY, src.Lattice.DX, src.Lattice.DY)
+	}
 	if dr, dc, ok := m.shift(); ok && bytes.Equal(dst.nodata(), src.nodata()) {
 		return copyCells(dst, src, planes, dr, dc, opts.Domain)
 	}

@@ -375,6 +375,7 @@ func TestRastersThatAreNoneAreRefused(t *testing.T) {
 		"nodata of a wrong size": func(_, s *Raster, _ *Resampling, _ *ResampleOptions) { s.Nodata = []byte{1} },
 		"no CRS":                 func(_, s *Raster, _ *Resampling, _ *ResampleOptions) { s.Lattice.CRS = "" },
 		"no cell size":           func(_, s *Raster, _ *Resampling, _ *ResampleOptions) { s.Lattice.DX = 0 },
+		"an absurd ratio":        func(d, _ *Raster, _ *Resampling, _ *ResampleOptions) { d.Lattice.DX = 1e12 },
 		"an absurd box":          func(d, _ *Raster, _ *Resampling, _ *ResampleOptions) { d.Box = box(0, math.MaxInt64, 0, math.MaxInt64) },
 		"an absurd share":        func(_, _ *Raster, _ *Resampling, o *ResampleOptions) { o.MinValid = math.NaN() },
 	}

@@ -70,7 +70,7 @@ func equatorIn(l Lattice, b Box) float64 {
 // ground returns the longer side in metres of a cell of dx × dy centred at a
 // point, or NaN where the point is not on the Earth.
 func (s *system) ground(x, y, dx, dy float64) float64 {
-	lon, lat, err := s.projection.Inverse(x, y)
+	lon, lat, err := s.projection().Inverse(x, y)
 	if err != nil {
 		return math.NaN()
 	}
@@ -91,9 +91,9 @@ func (s *system) ground(x, y, dx, dy float64) float64 {
 
 // stretch returns the ground metres of a projected metre in one direction.
 func (s *system) stretch(x, y, dx, dy, lon, lat float64, e proj.Ellipsoid) (float64, bool) {
-	lon1, lat1, err := s.projection.Inverse(x+dx, y+dy)
+	lon1, lat1, err := s.projection().Inverse(x+dx, y+dy)
 	if err != nil {
-		if lon1, lat1, err = s.projection.Inverse(x-dx, y-dy); err != nil {
+		if lon1, lat1, err = s.projection().Inverse(x-dx, y-dy); err != nil {
 			return 0, false
 		}
 	}
