@@ -15,7 +15,7 @@ import numpy as np
 SNAP = 1e-6  # pixels: what is this close to a pixel's edge or centre is on it
 WIDEN = 1.05  # source pixels to a cell, below which a kernel keeps its own width
 CELLS = 1 << 16  # cells placed at a time
-TAPS = 1 << 20  # taps held at a time, over all cells
+TAPS = 1 << 19  # taps held at a time, over all cells
 
 METHODS = ("nearest", "bilinear", "cubic", "average", "min", "max", "mode")
 
