@@ -3,6 +3,7 @@ package yamlfile
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -126,7 +127,23 @@ func plainOrQuoted(s string) string {
 	if err := enc.Encode(s); err != nil {
 		return `""`
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return escapeControls(strings.TrimSuffix(b.String(), "\n"))
+}
+
+// escapeControls escapes what JSON allows in text and Parse does not.
+func escapeControls(s string) string {
+	if strings.IndexFunc(s, isControl) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, c := range s {
+		if isControl(c) {
+			fmt.Fprintf(&b, "\\u%04x", c)
+		} else {
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
 }
 
 // FromJSON makes a node of a value as encoding/json decodes it with UseNumber.
