@@ -39,12 +39,19 @@ func (s *Store) markLocked() error {
 		if err != nil {
 			return err
 		}
-		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil && named(f) {
 			s.mark = f
 			return s.syncDirs(marksDir)
 		}
-		f.Close() // somebody's Recover took it for a dead one's, and removes it
+		f.Close() // somebody's Recover took it for a dead one's, and removed it
 	}
+}
+
+// named reports whether f still has the name it was opened by.
+func named(f *os.File) bool {
+	a, errA := f.Stat()
+	b, errB := os.Lstat(f.Name())
+	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 // syncDirs makes the names in folders of the store durable.
@@ -184,7 +191,10 @@ func (s *Store) recoverMark(ctx context.Context, name, boot string, r *Recovered
 	if err := s.flush(ctx, objects); err != nil {
 		return err
 	}
-	return os.Remove(path)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // parseMark reads a mark's name. One that says nothing is of no boot and as old

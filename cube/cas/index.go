@@ -58,7 +58,7 @@ func (x *index) get(at reader, key graph.Digest) (int64, bool, error) {
 // put enters a key that is not there.
 func (x *index) put(key graph.Digest, off int64) {
 	if 4*(x.used+1) > 3*len(x.slots) {
-		x.grow()
+		x.grow(x.live + 1)
 	}
 	x.insert(slot{word(key), off})
 }
@@ -86,14 +86,21 @@ func (x *index) remove(key graph.Digest, off int64) {
 	}
 }
 
-// grow makes room for as many keys again.
-func (x *index) grow() {
-	old := x.slots
-	n := 64
-	for n < 3*(x.live+1) {
-		n *= 2
+// reserve makes room for n more keys.
+func (x *index) reserve(n int) {
+	if 4*(x.used+n) > 3*len(x.slots) {
+		x.grow(x.live + n)
 	}
-	*x = index{slots: make([]slot, n)}
+}
+
+// grow makes room for n keys, and half as many again.
+func (x *index) grow(n int) {
+	old := x.slots
+	size := 64
+	for size < 2*n {
+		size *= 2
+	}
+	*x = index{slots: make([]slot, size)}
 	for _, s := range old {
 		if s.off > gone {
 			x.insert(s)

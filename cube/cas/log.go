@@ -371,6 +371,7 @@ func (l *Log) catchUp(size int64, locked bool) error {
 	}
 	s := newScanner(l.f, l.end, size)
 	s.locked = locked
+	l.index.reserve(int((size - l.end) / typicalRecord))
 	for {
 		r, ok, err := s.next()
 		if err != nil {
@@ -391,6 +392,9 @@ func (l *Log) catchUp(size int64, locked bool) error {
 	}
 	return nil
 }
+
+// typicalRecord is a guess at the size of a record, by which room is made.
+const typicalRecord = 256
 
 // begin checks the header, or writes it where there is none and the lock is held.
 func (l *Log) begin(size int64, locked bool) (ok bool, err error) {
@@ -454,23 +458,29 @@ func (l *Log) append(kind byte, key graph.Digest, value []byte) error {
 	return nil
 }
 
+// smallRecord is how much of a record is read at first.
+const smallRecord = 512
+
 // find reads the value of key.
 func (l *Log) find(key graph.Digest) ([]byte, bool, error) {
 	off, ok, err := l.index.get(l.at, key)
 	if !ok || err != nil {
 		return nil, false, err
 	}
-	var head [recordHeader]byte
-	if _, err := l.f.ReadAt(head[:], off); err != nil {
+	// Most records are small: one read, of what may be more than the record.
+	b := make([]byte, min(smallRecord, l.end-off))
+	if _, err := l.f.ReadAt(b, off); err != nil {
 		return nil, false, err
 	}
-	n, _, ok := parseHeader(head[:])
+	n, _, ok := parseHeader(b)
 	if !ok || off+int64(recordHeader+n) > l.end {
 		return nil, false, fmt.Errorf("record at %d: changed under a reader: %w", off, ErrFormat)
 	}
-	b := make([]byte, recordHeader+n)
-	if _, err := l.f.ReadAt(b, off); err != nil {
-		return nil, false, err
+	if recordHeader+n > len(b) {
+		b = make([]byte, recordHeader+n)
+		if _, err := l.f.ReadAt(b, off); err != nil {
+			return nil, false, err
+		}
 	}
 	r, ok := parseRecord(b)
 	if !ok || r.key != key {
