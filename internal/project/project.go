@@ -99,7 +99,7 @@ func (p *Project) Cube() (*cube.Cube, error) {
 	if p.cube != nil {
 		return p.cube, nil
 	}
-	dir := p.path(cube.Dir)
+	dir := p.File.Dir()
 	conf := cube.Config{Compressor: p.File.Storage.Codec, Level: p.File.Storage.Level}
 	c, err := cube.Open(dir, conf)
 	if errors.Is(err, cube.ErrNotCube) {
