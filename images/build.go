@@ -154,7 +154,7 @@ func (b *builder) pins(ctx context.Context) (*platformLock, *lockfile, error) {
 	if b.opt.Locked {
 		return nil, nil, &LockError{Where: b.src.where(), Reason: reason}
 	}
-	b.event(EventNotice, 0, "%s %s: using the packages that are there today; to pin them, run: cube image lock %s", LockFile, reason, b.src.where())
+	b.event(EventNotice, 0, "%s %s: using the packages that are there today; %s", LockFile, reason, mend(b.src.where()))
 	b.relocked, err = b.resolve(ctx, false)
 	if err != nil {
 		return nil, nil, err
@@ -166,6 +166,5 @@ func (b *builder) pins(ctx context.Context) (*platformLock, *lockfile, error) {
 // drift records that pins are gone and others were taken, or refuses it.
 func (b *builder) drift(ds []Drift) {
 	b.drifted = append(b.drifted, ds...)
-	b.event(EventNotice, 0, "%s pins what is no longer to be had; taken instead: %s; to pin that, run: cube image lock %s",
-		LockFile, joinDrifts(ds), b.src.where())
+	b.event(EventNotice, 0, "%s pins what is no longer to be had; taken instead: %s; %s", LockFile, joinDrifts(ds), mend(b.src.where()))
 }

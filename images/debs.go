@@ -2,6 +2,7 @@ package images
 
 import (
 	"archive/tar"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -205,8 +206,10 @@ func (b *builder) unpackDebs(ctx context.Context, dir string, pins []pin) error 
 	return link(t, alternatives)
 }
 
-// unpacked is a package whose files are in memory or, where they are many, in
-// a temporary file.
+// maxDeb is the most that one package may unpack to: it is held in memory.
+const maxDeb = 4 << 30
+
+// unpacked is a package whose files are in memory.
 type unpacked struct {
 	file    string
 	pkg     *deb.Package
@@ -229,14 +232,14 @@ func (b *builder) decompress(p pin) (u unpacked) {
 	}
 	defer f.Close()
 	limits := b.store.cfg.Limits.layer()
-	left := limits.Bytes
+	left := min(limits.Bytes, maxDeb)
 	u.pkg, u.err = deb.Read(f, limits, func(h *tar.Header, r io.Reader) error {
 		name, err := layer.Clean(h.Name)
 		if err != nil || !wantedFile(name) {
 			return err
 		}
 		if left -= h.Size; left < 0 {
-			return fmt.Errorf("entry %.80q: %w: more than %d bytes in all", name, ErrUnsafe, limits.Bytes)
+			return fmt.Errorf("entry %.80q: %w: more than %d bytes in all", name, ErrUnsafe, min(limits.Bytes, maxDeb))
 		}
 		body, err := io.ReadAll(r)
 		u.entries = append(u.entries, debEntry{name: name, h: *h, body: body})
@@ -281,7 +284,7 @@ func (e *debEntry) write(t *layer.Tree) error {
 	case tar.TypeDir:
 		return t.Dir(e.name)
 	case tar.TypeReg:
-		return t.File(e.name, strings.NewReader(string(e.body)), int64(len(e.body)), e.h.Mode&0o111 != 0, true)
+		return t.File(e.name, bytes.NewReader(e.body), int64(len(e.body)), e.h.Mode&0o111 != 0, true)
 	case tar.TypeSymlink:
 		return t.Symlink(e.name, e.h.Linkname, true)
 	case tar.TypeLink:

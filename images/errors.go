@@ -59,8 +59,15 @@ type DriftError struct {
 }
 
 func (e *DriftError) Error() string {
-	return fmt.Sprintf("image %s: %s pins what is no longer to be had: %s; to pin what is there now, run: cube image lock %s",
-		e.Where, LockFile, joinDrifts(e.Gone), e.Where)
+	return fmt.Sprintf("image %s: %s pins what is no longer to be had: %s; %s", e.Where, LockFile, joinDrifts(e.Gone), mend(e.Where))
+}
+
+// mend says how to bring a lock up to date.
+func mend(where string) string {
+	if strings.HasPrefix(where, builtin) {
+		return "it is part of this program: build without --locked, or with a newer release"
+	}
+	return "to pin what is there now, run: cube image lock " + where
 }
 
 func joinDrifts(ds []Drift) string {
@@ -79,5 +86,5 @@ type LockError struct {
 }
 
 func (e *LockError) Error() string {
-	return fmt.Sprintf("image %s: %s %s; to write it, run: cube image lock %s", e.Where, LockFile, e.Reason, e.Where)
+	return fmt.Sprintf("image %s: %s %s; %s", e.Where, LockFile, e.Reason, mend(e.Where))
 }

@@ -45,13 +45,13 @@ type importer struct {
 	store    *Store
 	root     *os.Root // of the layout
 	platform Platform
-	added    []string // blobs that were not in the store before
+	added    []string // paths of blobs and layers that were not in the store before
 }
 
 // undo takes away what a refused import has brought.
 func (in *importer) undo() {
-	for _, digest := range in.added {
-		os.Remove(in.store.blobPath(digest))
+	for _, path := range in.added {
+		removeAll(path)
 	}
 }
 
@@ -156,6 +156,9 @@ func (in *importer) image(ctx context.Context, ref string) (*Image, error) {
 	if img.Platform != in.platform.String() {
 		return nil, fmt.Errorf("it is for %s, not for %s", img.Platform, in.platform)
 	}
+	for _, diffID := range img.DiffIDs {
+		in.adds(in.store.layerPath(diffID))
+	}
 	_, err = in.store.Unpack(ctx, img)
 	return img, err
 }
@@ -229,7 +232,7 @@ func (in *importer) blob(digest string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.adds(digest)
+	in.adds(in.store.blobPath(digest))
 	_, err = in.store.putBlob(b)
 	return b, err
 }
@@ -261,13 +264,13 @@ func (in *importer) copyBlob(ctx context.Context, digest string) error {
 	if got := sumString(h); got != digest {
 		return fmt.Errorf("layer %s has the digest %s: %w", digest, got, ErrDigest)
 	}
-	in.adds(digest)
+	in.adds(in.store.blobPath(digest))
 	return os.Rename(dst.Name(), in.store.blobPath(digest))
 }
 
-// adds notes a blob that is about to be stored.
-func (in *importer) adds(digest string) {
-	if _, err := os.Stat(in.store.blobPath(digest)); err != nil {
-		in.added = append(in.added, digest)
+// adds notes what is about to be stored, unless it is there.
+func (in *importer) adds(path string) {
+	if _, err := os.Lstat(path); err != nil {
+		in.added = append(in.added, path)
 	}
 }

@@ -73,50 +73,59 @@ func (s *Store) makeLayer(ctx context.Context, key string, fill func(ctx context
 	if err := fill(ctx, dir); err != nil {
 		return Layer{}, err
 	}
-	l, err := s.pack(ctx, dir)
+	l, blob, err := s.pack(ctx, dir)
 	if err != nil {
 		return Layer{}, err
 	}
+	defer os.Remove(blob)
 	if err := s.keepLayer(dir, l.DiffID); err != nil {
+		return Layer{}, err
+	}
+	if err := os.Rename(blob, s.blobPath(l.Digest)); err != nil {
 		return Layer{}, err
 	}
 	return l, s.writeFile(s.path("made", key), marshal(l))
 }
 
-// pack writes the folder as a blob: tar, gzip, both digests in one pass.
-func (s *Store) pack(ctx context.Context, dir string) (Layer, error) {
+// pack writes the folder as a blob, under a temporary name: tar, gzip, both
+// digests in one pass.
+func (s *Store) pack(ctx context.Context, dir string) (l Layer, blob string, err error) {
 	f, err := os.CreateTemp(s.path("tmp"), "blob-")
 	if err != nil {
-		return Layer{}, err
+		return Layer{}, "", err
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
+	defer func() {
+		f.Close()
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
 	packed, plain := sha256.New(), sha256.New()
 	out := bufio.NewWriterSize(io.MultiWriter(f, packed), 256<<10)
 	zw, err := gzip.NewWriterLevel(out, gzipLevel)
 	if err != nil {
-		return Layer{}, err
+		return Layer{}, "", err
 	}
 	tarred := bufio.NewWriterSize(io.MultiWriter(zw, plain), 256<<10)
 	err = layer.Write(ctx, tarred, dir)
-	for _, finish := range []func() error{tarred.Flush, zw.Close, out.Flush, func() error { return f.Chmod(0o644) }, f.Sync} {
+	for _, finish := range []func() error{tarred.Flush, zw.Close, out.Flush, func() error { return f.Chmod(0o644) }} {
 		if err == nil {
 			err = finish()
 		}
 	}
 	if err != nil {
-		return Layer{}, fmt.Errorf("write layer: %w", err)
+		return Layer{}, "", fmt.Errorf("write layer: %w", err)
 	}
 	st, err := f.Stat()
 	if err != nil {
-		return Layer{}, err
+		return Layer{}, "", err
 	}
-	l := Layer{DiffID: sumString(plain), Digest: sumString(packed), Size: st.Size(), MediaType: mediaLayer}
-	return l, os.Rename(f.Name(), s.blobPath(l.Digest))
+	l = Layer{DiffID: sumString(plain), Digest: sumString(packed), Size: st.Size(), MediaType: mediaLayer}
+	return l, f.Name(), nil
 }
 
-// keepLayer gives an unpacked layer its final name, once it is on the disk.
-// Where another was faster, theirs stays.
+// keepLayer gives an unpacked layer its final name, once all that the file
+// system holds, a blob just written included, is on the disk. Where another was faster, theirs stays.
 func (s *Store) keepLayer(dir, diffID string) error {
 	if err := syncFS(dir); err != nil {
 		return err

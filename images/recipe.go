@@ -25,7 +25,8 @@ type Recipe struct {
 	Debs []string `yaml:"debs,omitempty" json:"debs,omitempty"`
 	// Wheels are Python requirements, such as "rasterio==1.4.4". They and what
 	// they depend on are pinned in image.lock. They need a Python among Debs,
-	// such as python3.11-minimal.
+	// such as python3.11-minimal. What they call entry points is not made into
+	// programs: run "python3 -m" with the module.
 	Wheels []string `yaml:"wheels,omitempty" json:"wheels,omitempty"`
 	// Files are copied out of the producer directory.
 	Files []FileRule `yaml:"files,omitempty" json:"files,omitempty"`
@@ -227,12 +228,15 @@ func cleanAbs(p string) bool {
 	return strings.HasPrefix(p, "/") && path.Clean(p) == p && !strings.ContainsRune(p, 0)
 }
 
+// builtin begins the names of producers that are embedded in the program.
+const builtin = "builtin:"
+
 // where names the source in errors: its directory, or its name.
 func (s *Source) where() string {
 	if s.Dir != "" {
 		return filepath.Clean(s.Dir)
 	}
-	return "builtin:" + s.Name
+	return builtin + s.Name
 }
 
 func (s *Source) validate() error {

@@ -151,8 +151,8 @@ func TestParseName(t *testing.T) {
 		"numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl": {"numpy", "2.4.6"},
 		"click_plugins-1.1.1.2-py2.py3-none-any.whl":                              {"click-plugins", "1.1.1.2"},
 		"ruamel.yaml-0.18-1-py3-none-any.whl":                                     {"ruamel-yaml", "0.18"},
-		"numpy-2.4.6.tar.gz": {},
-		"numpy.whl":          {},
+		"numpy-2.4.6.tar.gz":                                                      {},
+		"numpy.whl":                                                               {},
 	} {
 		name, version, err := ParseName(file)
 		if (err != nil) != (want[0] == "") || name != want[0] || version != want[1] {
