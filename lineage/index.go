@@ -174,7 +174,9 @@ func (x *index) add(at place, text []byte) {
 			x.made[k] = append(x.made[k], at)
 		}
 	}
-	x.derived[h.derivation] = append(x.derived[h.derivation], at)
+	if !h.derivation.IsZero() {
+		x.derived[h.derivation] = append(x.derived[h.derivation], at)
+	}
 	k := instanceKey{h.instance, h.grid}
 	x.instance[k] = append(x.instance[k], at)
 }

@@ -106,9 +106,9 @@ func (b *Batch) ForgetRun(run string) error { return b.delete("DELETE FROM runs 
 // ForgetHeads removes all heads.
 func (b *Batch) ForgetHeads() error { return b.delete("DELETE FROM heads") }
 
-// ForgetVersion removes the row of a version.
-func (b *Batch) ForgetVersion(variable, version string) error {
-	return b.delete("DELETE FROM versions WHERE variable = ? AND version = ?", variable, version)
+// ForgetVersions removes the rows of a variable's versions.
+func (b *Batch) ForgetVersions(variable string) error {
+	return b.delete("DELETE FROM versions WHERE variable = ?", variable)
 }
 
 func (b *Batch) delete(query string, args ...any) error {

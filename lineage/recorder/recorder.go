@@ -1,0 +1,166 @@
+// Package recorder turns the events of a build into its lineage: a record for
+// each action that ran and for each vertex that was not known before.
+package recorder
+
+import (
+	"errors"
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/lineage"
+)
+
+// Config says what the events do not.
+type Config struct {
+	// Workspace is what is built: its sources are named in the records.
+	Workspace *graph.Workspace
+	// Packages returns the software inside an instance's image. It is called
+	// once for each image that did something. Nil: none is recorded.
+	Packages func(graph.Image) ([]lineage.Package, error)
+	// Sandbox is what isolates the actions, such as "native".
+	Sandbox string
+}
+
+// Recorder records one build. Its Event is for [solve.Config.Events]: it is
+// called by one goroutine at a time.
+type Recorder struct {
+	w        *lineage.Writer
+	cfg      Config
+	packages map[string][]lineage.Package // by config digest
+	counts   lineage.Counts
+	errs     []error
+}
+
+// New returns a Recorder that writes to w. The caller ends w.
+func New(w *lineage.Writer, cfg Config) *Recorder {
+	return &Recorder{w: w, cfg: cfg, packages: map[string][]lineage.Package{}}
+}
+
+// Counts are of the actions so far.
+func (r *Recorder) Counts() lineage.Counts { return r.counts }
+
+// Err says what could not be recorded. A build need not fail for it.
+func (r *Recorder) Err() error { return errors.Join(r.errs...) }
+
+// maxErrors bounds what Err holds.
+const maxErrors = 10
+
+func (r *Recorder) note(err error) {
+	if err != nil && len(r.errs) < maxErrors {
+		r.errs = append(r.errs, err)
+	}
+}
+
+// Event records what an event tells.
+func (r *Recorder) Event(e solve.Event) {
+	switch e := e.(type) {
+	case solve.TileDone:
+		if (e.Outcome == solve.Ran || e.Outcome == solve.Failed) && !e.Repeated && !e.Action.IsZero() {
+			r.action(e)
+		}
+	case solve.VertexDone:
+		r.count(e.Count)
+		if !e.Known && e.Count.Sum() > e.Count.Blocked {
+			r.note(r.w.Vertex(r.vertex(e)))
+		}
+	}
+}
+
+func (r *Recorder) count(c solve.Count) {
+	n := counts(c)
+	r.counts.Actions += n.Actions
+	r.counts.Ran += n.Ran
+	r.counts.Hits += n.Hits
+	r.counts.Failed += n.Failed
+}
+
+func counts(c solve.Count) lineage.Counts {
+	return lineage.Counts{Actions: c.Sum(), Ran: c.Ran, Hits: c.Hit, Failed: c.Failed}
+}
+
+func (r *Recorder) action(e solve.TileDone) {
+	a := lineage.Action{
+		ID: e.Action, Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Tile: e.Tile.Box,
+		Started: e.Started, Status: lineage.Succeeded, Attempts: e.Attempts, Windows: e.Windows, Outputs: e.Outputs,
+		Usage:      lineage.Usage{Wall: e.Wall, User: e.Usage.User, System: e.Usage.System, MaxRSS: e.Usage.MaxRSS},
+		Unenforced: e.Unenforced, LogSize: int64(len(e.Log)),
+	}
+	if !e.Vertex.IsMerge() {
+		a.Sandbox = r.cfg.Sandbox
+	}
+	if e.Outcome == solve.Failed {
+		a.Status = lineage.Failed
+	}
+	if e.Err != nil {
+		a.Reason = e.Err.Error()
+	}
+	if f, ok := errors.AsType[*containers.Failure](e.Err); ok {
+		a.Exit = f.Code
+	}
+	if e.Disagrees {
+		a.Reason = "it made other values than another run of the same action: it is not deterministic"
+	}
+	if len(e.Log) > 0 {
+		r.note(r.w.AppendLog(e.Action, e.Log))
+	}
+	r.note(r.w.Action(a))
+}
+
+func (r *Recorder) vertex(e solve.VertexDone) lineage.Vertex {
+	v := lineage.Vertex{
+		Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Derivation: e.Derivation, Preimage: e.Preimage,
+		Started: time.Now().Add(-e.Wall).UTC(), Status: lineage.Succeeded, Counts: counts(e.Count), Wall: e.Wall,
+	}
+	if !e.Complete {
+		v.Status = lineage.Failed
+	}
+	for i, b := range e.Vertex.Inputs {
+		if i < len(e.Inputs) {
+			v.Inputs = append(v.Inputs, lineage.Input{Role: b.Role, Variable: b.Variable, Version: e.Inputs[i]})
+		}
+	}
+	for i, o := range e.Vertex.Outputs {
+		if i < len(e.Outputs) {
+			v.Outputs = append(v.Outputs, lineage.Output{Role: o.Role, Variable: o.Variable, Version: e.Outputs[i], Native: o.Native})
+		}
+	}
+	if inst := e.Vertex.Instance; inst != nil {
+		r.instance(&v, inst)
+	}
+	return v
+}
+
+// instance adds what a producer brings: its contract, image, params and
+// sources.
+func (r *Recorder) instance(v *lineage.Vertex, inst *graph.Instance) {
+	m, image := inst.Manifest, inst.Image
+	v.Producer = lineage.Producer{Name: m.Name, Description: m.Description, License: m.License, Citation: m.Citation}
+	v.Image = lineage.Image{Ref: image.Ref, Config: image.Config, Manifest: image.Manifest, Platform: image.Platform, DiffIDs: image.DiffIDs}
+	v.Params = inst.Params
+	v.Packages = r.imagePackages(image)
+	for _, need := range m.Sources {
+		name, ok := inst.Sources[need.Name]
+		if !ok {
+			continue
+		}
+		s := r.cfg.Workspace.Sources[name]
+		v.Sources = append(v.Sources, lineage.Source{Role: need.Name, Name: name, URI: s.URI, SHA256: s.SHA256,
+			Size: s.Size, License: s.License, Citation: s.Citation})
+	}
+}
+
+func (r *Recorder) imagePackages(image graph.Image) []lineage.Package {
+	if r.cfg.Packages == nil {
+		return nil
+	}
+	p, known := r.packages[image.Config]
+	if !known {
+		var err error
+		p, err = r.cfg.Packages(image)
+		r.note(err)
+		r.packages[image.Config] = p
+	}
+	return p
+}
