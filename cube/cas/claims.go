@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -56,6 +57,9 @@ func (c *Claims) try(ctx context.Context, key graph.Digest) (func(), <-chan stru
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.f == nil {
+		if err := os.MkdirAll(filepath.Dir(c.path), 0o777); err != nil {
+			return nil, nil, fmt.Errorf("claim: %w", err)
+		}
 		f, err := os.OpenFile(c.path, os.O_RDWR|os.O_CREATE, 0o666)
 		if err != nil {
 			return nil, nil, fmt.Errorf("claim: %w", err)
