@@ -4,7 +4,6 @@ package native
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -40,8 +39,8 @@ func (r *Runner) run(ctx context.Context, spec containers.Spec) (*containers.Exi
 		return nil, err
 	}
 	run := &running{spec: &spec, config: config, box: b, runner: r}
-	defer run.release()
 	exit, err := run.complete(ctx)
+	run.release(err == nil)
 	if err != nil {
 		run.closeKept()
 		return nil, err
@@ -56,21 +55,21 @@ type running struct {
 	spec   *containers.Spec
 	config *inside.Config
 	box    *box
-	ended  bool // the init has been waited for
 
 	unenforced []string
 	kept       map[string]*os.File
 	timedOut   atomic.Bool
 }
 
-// release gives back what the container was made of, whatever became of it.
-func (r *running) release() {
-	if !r.ended {
-		r.box.kill()
-		_, _ = r.box.wait()
+// release lets go of what the container was made of, whatever became of it.
+// Where the payload has ended, process 1 is alone and about to end: nobody
+// need wait for that.
+func (r *running) release(ended bool) {
+	if ended {
+		r.runner.background.Go(func() { r.runner.abandon(r.box) })
+		return
 	}
-	unix.Close(r.box.sock)
-	r.runner.discard(r.box.leaf)
+	r.runner.abandon(r.box)
 }
 
 func (r *running) closeKept() {
@@ -80,7 +79,7 @@ func (r *running) closeKept() {
 }
 
 // complete takes the container from its config to its end.
-func (r *running) complete(ctx context.Context) (*containers.Exit, error) {
+func (r *running) complete(ctx context.Context) (_ *containers.Exit, err error) {
 	stop := context.AfterFunc(ctx, r.box.kill)
 	defer stop()
 	if limit := r.spec.Limits.Time; limit > 0 {
@@ -92,22 +91,22 @@ func (r *running) complete(ctx context.Context) (*containers.Exit, error) {
 	if err != nil {
 		return nil, r.because(ctx, err)
 	}
-	filled := r.fill()
-	if filled != nil {
+	if err := r.fill(); err != nil {
 		r.box.kill()
+		out.wait()
+		return nil, r.because(ctx, err)
 	}
-	state, err := r.box.wait()
-	r.ended = true
+	exit, err := r.exit(ctx)
 	out.wait()
-	if err := errors.Join(context.Cause(ctx), filled, err); err != nil {
-		return nil, err
-	}
-	return r.exit(state)
+	return exit, err
 }
 
 // because is why a step went wrong: ctx's end comes first, since it kills the
 // box, and then nothing works any more.
 func (r *running) because(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -222,29 +221,32 @@ func (r *running) keep(indexes []byte, fds []int) error {
 	return nil
 }
 
-// exit reads what the init left word of and says how the container ended.
-func (r *running) exit(state *os.ProcessState) (*containers.Exit, error) {
-	status, ended, err := r.lastWords()
+// exit waits for the container's end and says how it ended.
+func (r *running) exit(ctx context.Context) (*containers.Exit, error) {
+	end, ended, err := r.lastWords()
 	if err != nil {
 		return nil, err
 	}
-	exit := &containers.Exit{Kept: r.kept, Unenforced: r.unenforced, Usage: r.usage(state)}
-	switch {
-	case r.timedOut.Load() && !(ended && status.Exited()):
-		exit.Reason = containers.TimedOut
-	case !(ended && status.Exited() && status.ExitStatus() == 0) && r.box.leaf.killedForMemory():
-		exit.Reason = containers.OutOfMemory
+	if !ended {
+		// Killed: by a limit, by ctx, or by its own payload.
+		end, err = r.box.died()
+		if err := errors.Join(err, context.Cause(ctx)); err != nil {
+			return nil, err
+		}
+	}
+	status := syscall.WaitStatus(end.Status)
+	exit := &containers.Exit{Kept: r.kept, Unenforced: r.unenforced, Usage: r.usage(end)}
+	switch success := ended && status.Exited() && status.ExitStatus() == 0; {
+	case !ended && r.timedOut.Load():
+		exit.Reason, exit.Signal = containers.TimedOut, syscall.SIGKILL
+	case !success && r.box.leaf.killedForMemory():
+		exit.Reason, exit.Signal = containers.OutOfMemory, syscall.SIGKILL
 	case !ended:
-		// Process 1 was killed from outside, or by its own payload.
 		exit.Reason, exit.Signal = containers.Signaled, syscall.SIGKILL
 	case status.Signaled():
 		exit.Reason, exit.Signal = containers.Signaled, status.Signal()
 	default:
 		exit.Code = status.ExitStatus()
-	}
-	switch exit.Reason {
-	case containers.TimedOut, containers.OutOfMemory:
-		exit.Signal = syscall.SIGKILL
 	}
 	if exit.Signal != 0 {
 		exit.Code = 128 + int(exit.Signal)
@@ -252,22 +254,23 @@ func (r *running) exit(state *os.ProcessState) (*containers.Exit, error) {
 	return exit, nil
 }
 
-// lastWords reads what the init sent before it ended.
-func (r *running) lastWords() (status syscall.WaitStatus, ended bool, err error) {
+// lastWords reads what the init sends until it is done or gone.
+func (r *running) lastWords() (end inside.Ending, ended bool, err error) {
 	for {
 		kind, body, fds, err := inside.Receive(r.box.sock)
-		if err != nil { // the end of the stream: nobody is there to send more
-			return status, ended, nil
+		if err != nil { // nobody is there to send more
+			return end, false, nil
 		}
-		switch {
-		case kind == inside.Handles:
+		switch kind {
+		case inside.Handles:
 			if err := r.keep(body, fds); err != nil {
-				return 0, false, err
+				return end, false, err
 			}
-		case kind == inside.Ended && len(body) == 4:
-			status, ended = syscall.WaitStatus(binary.LittleEndian.Uint32(body)), true
+		case inside.Ended:
+			end, err := inside.DecodeEnding(body)
+			return end, true, err
 		default:
-			return 0, false, r.failure(kind, body)
+			return end, false, r.failure(kind, body)
 		}
 	}
 }
@@ -283,11 +286,10 @@ func (r *running) failure(kind inside.Kind, body []byte) error {
 	return errors.New(string(body[1:]))
 }
 
-func (r *running) usage(state *os.ProcessState) containers.Usage {
-	u := containers.Usage{User: state.UserTime(), System: state.SystemTime()}
-	if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
-		u.MaxRSS = ru.Maxrss << 10
+func (r *running) usage(end inside.Ending) containers.Usage {
+	return containers.Usage{
+		User:   time.Duration(end.User) * time.Microsecond,
+		System: time.Duration(end.System) * time.Microsecond,
+		MaxRSS: max(end.MaxRSS<<10, r.box.leaf.peakMemory()),
 	}
-	u.MaxRSS = max(u.MaxRSS, r.box.leaf.peakMemory())
-	return u
 }

@@ -40,18 +40,18 @@ type Config struct {
 
 // Runner makes native sandboxes. Its methods may be called at once.
 type Runner struct {
-	config   Config
-	base     string   // the directory that inits are started in
-	skeleton string   // the lowest layer of every image
-	worker   *os.File // sealed, in memory, or the file of Config.Worker
-	owner    string   // begins the name of every cgroup of this process's
-	rootless bool
-	groups   groups
-	filter   func() []byte
-	spawner  *spawner
-	spares   *spares
-	sequence atomic.Uint64
-	removals sync.WaitGroup
+	config     Config
+	base       string   // the directory that inits are started in
+	skeleton   string   // the lowest layer of every image
+	worker     *os.File // sealed, in memory, or the file of Config.Worker
+	owner      string   // begins the name of every cgroup of this process's
+	rootless   bool
+	groups     groups
+	filter     func() []byte
+	spawner    *spawner
+	spares     *spares
+	sequence   atomic.Uint64
+	background sync.WaitGroup // what is let go of without being waited for
 }
 
 var _ containers.Runner = (*Runner)(nil)
@@ -116,7 +116,7 @@ func spareCount(n int) int {
 func (r *Runner) Close() error {
 	r.spares.close()
 	r.spawner.close()
-	r.removals.Wait()
+	r.background.Wait()
 	return r.worker.Close()
 }
 
@@ -147,13 +147,13 @@ func openWorker(path string) (*os.File, error) {
 	return f, nil
 }
 
-// discard removes the leaf in the background: a process that has been waited
-// for may stay in its cgroup for an instant.
+// discard removes the leaf, in the background where need be: a process that has
+// been waited for may stay in its cgroup for an instant.
 func (r *Runner) discard(l *leaf) {
-	if l == nil || len(l.remove()) == 0 {
+	if len(l.remove()) == 0 {
 		return
 	}
-	r.removals.Go(func() {
+	r.background.Go(func() {
 		for wait := 100 * time.Microsecond; len(l.remove()) > 0 && wait < time.Second; wait *= 2 {
 			time.Sleep(wait)
 		}

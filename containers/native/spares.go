@@ -103,10 +103,11 @@ func (s *spares) close() {
 	}
 }
 
-// abandon ends a box that has no payload.
+// abandon ends a box, waits for its end and removes what it was in. Waiting
+// twice does no harm.
 func (r *Runner) abandon(b *box) {
 	b.kill()
-	_, _ = b.wait()
+	_, _ = b.init.Wait()
 	unix.Close(b.sock)
 	r.discard(b.leaf)
 }

@@ -115,13 +115,18 @@ func (r *Runner) start(u user, sock *os.File, l *leaf) (*os.Process, error) {
 // kill ends the box and all that is in it. It may be called at any time.
 func (b *box) kill() { _ = b.init.Kill() }
 
-// wait waits until the init, and so everything in the box, has ended.
-func (b *box) wait() (*os.ProcessState, error) {
+// died waits until the init, and so everything in the box, has ended, and says
+// how.
+func (b *box) died() (inside.Ending, error) {
 	state, err := b.init.Wait()
 	if err != nil {
-		return nil, fmt.Errorf("wait for init: %w", err)
+		return inside.Ending{}, fmt.Errorf("wait for init: %w", err)
 	}
-	return state, nil
+	end := inside.Ending{User: state.UserTime().Microseconds(), System: state.SystemTime().Microseconds()}
+	if u, ok := state.SysUsage().(*syscall.Rusage); ok {
+		end.MaxRSS = u.Maxrss
+	}
+	return end, nil
 }
 
 // send gives the box its config.

@@ -3,11 +3,11 @@
 package inside
 
 import (
-	"encoding/binary"
 	"errors"
 	"math"
 	"runtime"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +31,8 @@ func Main() {
 }
 
 func live() error {
+	name := [...]byte{'i', 'n', 'i', 't', 0}
+	unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
 	unix.CloseOnExec(Socket)
 	unix.CloseRange(Socket+1, math.MaxUint32, 0)
 	if err := raiseOOMScore(); err != nil {
@@ -61,7 +63,9 @@ func live() error {
 	if err != nil {
 		return err
 	}
-	return Send(Socket, Ended, binary.LittleEndian.AppendUint32(nil, uint32(status)))
+	end := Ending{Status: uint32(status)}
+	end.measure()
+	return Send(Socket, Ended, end.append(nil))
 }
 
 // raiseOOMScore makes the payload go before the engine when the machine runs
@@ -149,18 +153,27 @@ func startPayload(c *Config, fds []int) (pid int, err error) {
 	return pid, blame("start "+path, err)
 }
 
-// reap waits for the payload to end, and for whatever else becomes a child of
-// process 1 until then.
-func reap(payload int) (syscall.WaitStatus, error) {
+// reap waits for the payload to end, then ends whatever else it started, and
+// returns when process 1 is alone.
+func reap(payload int) (end syscall.WaitStatus, err error) {
+	ended := false
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, 0, nil)
 		switch {
 		case err == syscall.EINTR:
+		case err == syscall.ECHILD:
+			return end, nil
 		case err != nil:
 			return 0, wrong("wait for the payload", err)
 		case pid == payload:
-			return status, nil
+			end, ended = status, true
+		}
+		if !ended {
+			continue
+		}
+		if err := syscall.Kill(-1, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+			return 0, wrong("end what the payload left", err)
 		}
 	}
 }

@@ -44,6 +44,9 @@ func lockDown(c *Config) error {
 	if _, _, e := syscall.RawSyscall(unix.SYS_PERSONALITY, addrNoRandomize, 0, 0); e != 0 {
 		return wrong("set personality", e)
 	}
+	if err := dropBounding(); err != nil {
+		return err
+	}
 	if err := changeUser(uintptr(c.UID), uintptr(c.GID)); err != nil {
 		return err
 	}
@@ -104,12 +107,20 @@ func changeUser(uid, gid uintptr) error {
 	return nil
 }
 
-func dropCapabilities() error {
-	for capability := uintptr(0); capability < 64; capability++ {
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err == unix.EINVAL {
-			break
+// dropBounding has no program that is started give a capability back.
+func dropBounding() error {
+	for capability := uintptr(0); ; capability++ {
+		switch err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err {
+		case nil:
+		case unix.EINVAL: // past the last one that this kernel has
+			return nil
+		default:
+			return wrong("drop bounding capability "+strconv.Itoa(int(capability)), err)
 		}
 	}
+}
+
+func dropCapabilities() error {
 	unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData

@@ -90,7 +90,12 @@ func setAttributes(path string, attributes uint64, flags uint) error {
 	return unix.MountSetattr(unix.AT_FDCWD, path, flags, &unix.MountAttr{Attr_set: attributes})
 }
 
+// makeDev makes /dev a mount before anything is mounted in it, so that all of it
+// moves as one.
 func makeDev() error {
+	if err := bind("dev", "dev", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC); err != nil {
+		return err
+	}
 	for _, name := range []string{"null", "zero", "full", "random", "urandom"} {
 		if err := makeDevice(name); err != nil {
 			return wrong("make device "+name, err)
@@ -105,7 +110,7 @@ func makeDev() error {
 			return wrong("link "+l[1], err)
 		}
 	}
-	return bind("dev", "dev", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
+	return wrong("make /dev read-only", setAttributes("dev", unix.MOUNT_ATTR_RDONLY, 0))
 }
 
 // makeDevice makes a node of the host's device, or shows the host's node where
