@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/containers/native"
+	"github.com/cubebuild/cube/internal/project"
+	"github.com/cubebuild/cube/internal/ui"
+	"github.com/spf13/cobra"
+)
+
+// app is what all commands share: the streams, the global flags, and the
+// project, which is opened by the commands that need one.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            func(string) string
+
+	dir   string
+	json  bool
+	quiet bool
+
+	project *project.Project
+	runner  *native.Runner
+}
+
+// projectFlags are what the commands that prepare a plan have in common.
+type projectFlags struct {
+	sets    []string
+	locked  bool
+	offline bool
+}
+
+func (f *projectFlags) add(c *cobra.Command) {
+	c.Flags().StringArrayVar(&f.sets, "set", nil, "override a value of cube.yaml, as `key=value` (repeatable)")
+	c.Flags().BoolVar(&f.locked, "locked", false, "take nothing that is not as cube.lock pins it")
+	c.Flags().BoolVar(&f.offline, "offline", false, "fetch nothing")
+}
+
+// open opens the project that the working directory lies in.
+func (a *app) open(f projectFlags, step func(string)) (*project.Project, error) {
+	if a.project != nil {
+		return a.project, nil
+	}
+	cache, err := a.cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	p, err := project.Open(project.Config{Dir: a.dir, Cache: cache, Sets: f.sets, Folders: filepath.SplitList(a.env("CUBE_SOURCES")),
+		Locked: f.locked, Offline: f.offline, Runner: a.sandbox, Notice: a.notice, Step: step})
+	a.project = p
+	return p, err
+}
+
+// cacheDir is where images and sources are kept for all workspaces.
+func (a *app) cacheDir() (string, error) {
+	if d := a.env("XDG_CACHE_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "cube"), nil
+	}
+	home := a.env("HOME")
+	if home == "" {
+		return "", errors.New("neither XDG_CACHE_HOME nor HOME says where images and sources are to be kept")
+	}
+	return filepath.Join(home, ".cache", "cube"), nil
+}
+
+// sandbox makes the native sandbox, once.
+func (a *app) sandbox(context.Context) (containers.Runner, error) {
+	if a.runner != nil {
+		return a.runner, nil
+	}
+	cache, err := a.cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	a.runner, err = native.New(native.Config{StateDir: filepath.Join(cache, "sandbox"), Worker: a.env("CUBE_WORKER")})
+	if err != nil {
+		a.runner = nil
+		return nil, err
+	}
+	return a.runner, nil
+}
+
+// close closes what was opened.
+func (a *app) close() error {
+	var errs []error
+	if a.runner != nil {
+		errs = append(errs, a.runner.Close())
+	}
+	if a.project != nil {
+		errs = append(errs, a.project.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// notice tells the user something that is no error.
+func (a *app) notice(text string) {
+	if !a.quiet && !a.json {
+		fmt.Fprintf(a.stderr, "note: %s\n", strings.TrimSpace(text))
+	}
+}
+
+// workers is how many actions run at once.
+func workers(flag, configured int) int {
+	switch {
+	case flag > 0:
+		return flag
+	case configured > 0:
+		return configured
+	}
+	return max(1, numCPU())
+}
+
+// display is how a build is shown.
+func (a *app) display() ui.Display {
+	return &ui.Plain{Out: a.stdout, Err: a.stderr, Quiet: a.quiet}
+}

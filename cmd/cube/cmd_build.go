@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/internal/config"
+	"github.com/cubebuild/cube/internal/ui"
+	"github.com/cubebuild/cube/lineage"
+	"github.com/spf13/cobra"
+)
+
+type buildOptions struct {
+	projectFlags
+	jobs        int
+	dryRun      bool
+	keepGoing   bool
+	retryFailed bool
+}
+
+func newBuildCommand(a *app) *cobra.Command {
+	var o buildOptions
+	c := &cobra.Command{
+		Use:     "build [VARIABLE...]",
+		Short:   "make variables, and all that they need",
+		GroupID: groupBuild,
+		Long: `Build makes the named variables (all of the workspace where none is named).
+It runs only what has no result yet: a tile whose inputs, params, sources and
+image are as they were is not run again, and a tile that comes out as it was
+stops the change from going further.`,
+		Example: `  cube build slope
+  cube build slope aspect -j 8
+  cube build -k                                    # all; go on past failures
+  cube build slope --set producers.slope.params.method=zevenbergen
+  cube build slope --locked                        # in CI: only what cube.lock pins
+  cube build slope -n                              # what would run`,
+		ValidArgsFunction: a.completeVariables,
+		RunE:              func(c *cobra.Command, args []string) error { return runBuild(c.Context(), a, o, args) },
+	}
+	o.add(c)
+	f := c.Flags()
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "how many actions run at once (default: backend.workers of cube.yaml, or one a processor)")
+	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would run, and run nothing")
+	f.BoolVarP(&o.keepGoing, "keep-going", "k", false, "build everything that does not depend on a failure")
+	f.BoolVar(&o.retryFailed, "retry-failed", false, "run actions again that said that their input is bad (exit 65)")
+	return c
+}
+
+func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (err error) {
+	display := a.display()
+	defer func() { err = errors.Join(err, display.Close()) }()
+	p, err := a.open(o.projectFlags, display.Step)
+	if err != nil {
+		return err
+	}
+	prep, err := p.Prepare(ctx, targets...)
+	if err != nil {
+		return err
+	}
+	c, err := p.Cube()
+	if err != nil {
+		return err
+	}
+	if _, err := c.Sweep(ctx); err != nil {
+		return err
+	}
+	host := hostOf(prep.Plan)
+	rec := newRecorder(ctx, a, p, prep, c, targets, host)
+	cfg := solve.Config{
+		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.writer.ID(),
+		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: retryPolicy(p.File.Retry), Chunks: p.File.Storage.Chunks,
+		KeepGoing: o.keepGoing, RetryFailed: o.retryFailed,
+		Events: func(e solve.Event) error { return errors.Join(display.Event(e), rec.event(e)) },
+	}
+	if p.File.Backend.Kind == "serial" {
+		cfg.Workers = 1
+	}
+	started := time.Now()
+	result, err := solve.Run(ctx, &prep.Workspace, prep.Plan, cfg)
+	if result == nil {
+		return err
+	}
+	status, code := outcome(ctx, result, err, o.keepGoing)
+	err = errors.Join(ignoreFailures(err), rec.end(ctx, status, result, err))
+	summary := ui.Summary{Targets: prep.Plan.Targets, Result: result, Plan: prep.Plan, Took: time.Since(started), Status: string(status), Run: rec.id()}
+	if err := errors.Join(err, display.Summary(summary)); err != nil || code == exitOK {
+		return err
+	}
+	return &exitError{code: code}
+}
+
+// outcome is what a build came to, and the exit code for it.
+func outcome(ctx context.Context, r *solve.Result, err error, keepGoing bool) (lineage.Status, int) {
+	switch {
+	case err == nil:
+		return lineage.Succeeded, exitOK
+	case ctx.Err() != nil:
+		return lineage.Cancelled, exitInterrupted
+	case errors.Is(err, solve.ErrFailed) && keepGoing && r.Count.Ran+r.Count.Hit > 0:
+		return lineage.Partial, exitPartial
+	}
+	return lineage.Failed, exitFailed
+}
+
+// ignoreFailures drops what the display has shown already.
+func ignoreFailures(err error) error {
+	if err == solve.ErrFailed {
+		return nil
+	}
+	return err
+}
+
+// lazyBackend makes the sandbox when the first action needs one.
+type lazyBackend struct {
+	executor func(context.Context) (*containers.Executor, error)
+}
+
+func (b lazyBackend) Run(ctx context.Context, action containers.Action) (*containers.Result, error) {
+	x, err := b.executor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return x.Run(ctx, action)
+}
+
+// retryPolicy is what cube.yaml says of retries, in the scheduler's words.
+func retryPolicy(r config.Retry) solve.RetryPolicy {
+	p := solve.RetryPolicy{Attempts: r.Attempts, Backoff: r.Backoff, MaxBackoff: r.MaxBackoff}
+	for _, on := range r.On {
+		kind := containers.FailureKind(on)
+		if on == fmt.Sprintf("exit:%d", containers.ExitRetry) {
+			kind = containers.FailedRetry
+		}
+		p.On = append(p.On, kind)
+	}
+	return p
+}
+
+// completeVariables completes the names of variables.
+func (a *app) completeVariables(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	p, err := a.open(projectFlags{}, nil)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names, err := p.Variables(c.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return slices.Contains(args, n) })
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// hostOf is what keys may hold of this machine, read only where a producer
+// asks for it.
+func hostOf(plan *graph.Plan) graph.Host {
+	for _, v := range plan.Vertices {
+		if v.Instance != nil && v.Instance.Manifest.Capabilities.CPUClass {
+			return graph.Host{CPUClass: lineage.ReadHost().CPUClass}
+		}
+	}
+	return graph.Host{}
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube/cas"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/images"
+	"github.com/cubebuild/cube/internal/config"
+	"github.com/cubebuild/cube/internal/project"
+	"github.com/cubebuild/cube/internal/yamlfile"
+)
+
+// The exit codes; rootLong documents them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitPartial     = 3
+	exitLocked      = 4
+	exitInterrupted = 130
+)
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// exitError has an exit code of its own. Where Err is nil everything has been
+// said.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return fmt.Sprint(e.err) }
+func (e *exitError) Unwrap() error { return e.err }
+
+// report prints an error with what can be done about it, and returns the exit
+// code.
+func (a *app) report(ctx context.Context, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code := exitCode(ctx, err)
+	var said *exitError
+	if errors.As(err, &said) && said.err == nil {
+		return code
+	}
+	if code == exitInterrupted {
+		fmt.Fprintln(a.stderr, "interrupted; what was finished is kept, and the next build goes on from there")
+		return code
+	}
+	if a.json {
+		b, _ := json.Marshal(map[string]any{"type": "error", "error": err.Error(), "exit": code, "hint": hint(err)})
+		fmt.Fprintf(a.stderr, "%s\n", b)
+		return code
+	}
+	fmt.Fprintf(a.stderr, "error: %v\n", err)
+	if h := hint(err); h != "" {
+		fmt.Fprintf(a.stderr, "  %s\n", strings.ReplaceAll(h, "\n", "\n  "))
+	}
+	return code
+}
+
+func exitCode(ctx context.Context, err error) int {
+	var (
+		own    *exitError
+		usage  *usageError
+		yamls  yamlfile.Errors
+		yaml   *yamlfile.Error
+		locked *project.LockError
+		drift  *images.DriftError
+	)
+	switch {
+	case errors.As(err, &own):
+		return own.code
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &locked), errors.As(err, &drift):
+		return exitLocked
+	case errors.As(err, &usage), errors.As(err, &yaml), errors.As(err, &yamls),
+		errors.Is(err, config.ErrNoWorkspace), isPlanError(err):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// isPlanError reports whether the workspace cannot be resolved.
+func isPlanError(err error) bool {
+	var (
+		missing    *graph.MissingError
+		ambiguous  *graph.AmbiguousError
+		cycle      *graph.CycleError
+		mismatch   *graph.MismatchError
+		resolution *graph.ResolutionError
+		gridErr    *graph.GridError
+	)
+	return errors.As(err, &missing) || errors.As(err, &ambiguous) || errors.As(err, &cycle) ||
+		errors.As(err, &mismatch) || errors.As(err, &resolution) || errors.As(err, &gridErr)
+}
+
+// hint says what can be done about an error, where the error does not.
+func hint(err error) string {
+	var (
+		missing *graph.MissingError
+		locked  *project.LockError
+		corrupt *cas.CorruptError
+		failure *containers.Failure
+		action  *solve.ActionError
+	)
+	switch {
+	case errors.Is(err, config.ErrNoWorkspace):
+		return "make one with: cube init DIRECTORY"
+	case errors.As(err, &missing) && missing.Nearest == "":
+		return "what there is to build: cube ls --all"
+	case errors.As(err, &locked):
+		return "if the change is meant: cube lock"
+	case errors.Is(err, syscall.ENOSPC):
+		return "the disk is full; the cube is as it was. Make room (cube du shows what it holds) and build again: what was finished is kept"
+	case errors.As(err, &corrupt):
+		return "the object is damaged on disk; mend the cube with: cube fsck --repair"
+	case errors.As(err, &failure) && errors.As(err, &action):
+		return "what it printed: cube log " + action.Action.Short()
+	case errors.Is(err, images.ErrTool):
+		return "cube doctor shows what this machine lacks"
+	}
+	return ""
+}
+
+func numCPU() int { return runtime.NumCPU() }

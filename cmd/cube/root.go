@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// The groups that help shows commands in.
+const (
+	groupBuild   = "build"
+	groupLook    = "look"
+	groupExplain = "explain"
+	groupData    = "data"
+	groupMachine = "machine"
+)
+
+const rootLong = `cube is a reproducible build system whose targets are variables: gridded fields
+of a simulation. It walks what a variable needs back to outside data, runs what
+is missing as containers, and keeps every variable as Zarr in a cube.
+
+Exit codes: 0 done; 1 an action or the machine failed; 2 a mistake in the command
+line or in a file of the workspace; 3 with -k, part was built; 4 something is not
+as cube.lock pins it; 130 interrupted.`
+
+const rootExample = `  cube init hills && cd hills    # a workspace that builds at once
+  cube build slope               # make a variable and all that it needs
+  cube show slope                # what it is
+  cube plot slope                # see it
+  cube why slope                 # what would run again, and why`
+
+func newRootCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:           "cube",
+		Short:         "build the variables of a simulation, reproducibly",
+		Long:          rootLong,
+		Example:       rootExample,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	f := c.PersistentFlags()
+	f.StringVarP(&a.dir, "directory", "C", ".", "work in this workspace")
+	f.BoolVar(&a.json, "json", false, "print JSON for machines")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
+	c.AddGroup(
+		&cobra.Group{ID: groupBuild, Title: "Build:"},
+		&cobra.Group{ID: groupLook, Title: "Look at variables:"},
+		&cobra.Group{ID: groupExplain, Title: "Explain:"},
+		&cobra.Group{ID: groupData, Title: "Images and pins:"},
+		&cobra.Group{ID: groupMachine, Title: "This machine:"},
+	)
+	c.SetHelpCommandGroupID(groupMachine)
+	c.SetCompletionCommandGroupID(groupMachine)
+	for _, add := range commands {
+		sub := add(a)
+		markUsage(sub)
+		c.AddCommand(sub)
+	}
+	return c
+}
+
+// commands are the constructors of all commands, in the order of help.
+var commands = []func(*app) *cobra.Command{
+	newBuildCommand,
+	newVersionCommand,
+}
+
+// markUsage has mistakes in a command's arguments be mistakes of the command
+// line, below it too.
+func markUsage(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return &usageError{fmt.Errorf("%w\n  try: %s --help", err, c.CommandPath())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		markUsage(sub)
+	}
+}

@@ -1,0 +1,130 @@
+package ui
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/cubebuild/cube/graph/solve"
+)
+
+// Plain prints a line for each vertex and each failure: for logs and pipes.
+type Plain struct {
+	Out   io.Writer
+	Err   io.Writer
+	Quiet bool // failures and the summary only
+
+	mu sync.Mutex
+}
+
+// Step implements Display.
+func (p *Plain) Step(text string) { p.printf("%s\n", text) }
+
+func (p *Plain) printf(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.Quiet {
+		fmt.Fprintf(p.Err, format, args...)
+	}
+}
+
+// Event implements Display.
+func (p *Plain) Event(e solve.Event) error {
+	switch e := e.(type) {
+	case solve.Retried:
+		p.printf("%s %s: attempt %d failed: %v; again in %v\n", e.Vertex.Name, e.Tile.Box, e.Attempt, e.Err, e.Pause.Round(100*time.Millisecond))
+	case solve.TileDone:
+		if e.Outcome == solve.Failed {
+			writeFailure(p.Err, e, Style{})
+		}
+		if e.Disagrees {
+			p.printf("%s %s: not deterministic: the same action made other values before; these stay\n", e.Vertex.Name, e.Tile.Box)
+		}
+	case solve.VertexDone:
+		p.printf("%s\n", vertexLine(e))
+	}
+	return nil
+}
+
+// vertexLine says what became of a vertex.
+func vertexLine(e solve.VertexDone) string {
+	c := e.Count
+	if e.Known {
+		return fmt.Sprintf("%-20s unchanged", e.Vertex.Name)
+	}
+	s := fmt.Sprintf("%-20s %d ran, %d known", e.Vertex.Name, c.Ran, c.Hit)
+	if c.Failed > 0 {
+		s += fmt.Sprintf(", %d failed", c.Failed)
+	}
+	if c.Blocked > 0 {
+		s += fmt.Sprintf(", %d not tried", c.Blocked)
+	}
+	return s + fmt.Sprintf("   %s", e.Wall.Round(10*time.Millisecond))
+}
+
+// logLines is how much of a failed action's log is shown.
+const logLines = 12
+
+// writeFailure shows a failed action with the end of what it printed.
+func writeFailure(w io.Writer, e solve.TileDone, s Style) {
+	where := e.Vertex.Name
+	if e.Vertex.Len() > 1 {
+		where += " " + e.Tile.Box.String()
+	}
+	again := ""
+	if e.Repeated {
+		again = " (known from an earlier build; to run it again: --retry-failed)"
+	}
+	fmt.Fprintf(w, "%s %s: %v%s\n", s.Bad("failed"), where, e.Err, again)
+	lines := bytes.Split(bytes.TrimRight(e.Log, "\n"), []byte("\n"))
+	if len(e.Log) == 0 {
+		return
+	}
+	if n := len(lines) - logLines; n > 0 {
+		fmt.Fprintf(w, "  … %d lines more: cube log %s\n", n, e.Action.Short())
+		lines = lines[n:]
+	}
+	for _, l := range lines {
+		fmt.Fprintf(w, "  | %s\n", Printable(l))
+	}
+}
+
+// Summary implements Display.
+func (p *Plain) Summary(s Summary) error {
+	_, err := fmt.Fprintln(p.Out, summaryLine(s, Style{}))
+	return err
+}
+
+// summaryLine is the last line of a build.
+func summaryLine(s Summary, style Style) string {
+	c := s.Result.Count
+	took := s.Took.Round(10 * time.Millisecond)
+	switch {
+	case c.Failed > 0:
+		return fmt.Sprintf("%s: %d failed, %d not tried, %d ran, %d known, in %v", style.Bad(s.Status), c.Failed, c.Blocked, c.Ran, c.Hit, took)
+	case s.Status != "succeeded":
+		return fmt.Sprintf("%s after %v: %d ran, %d known", style.Bad(s.Status), took, c.Ran, c.Hit)
+	case c.Ran == 0:
+		return fmt.Sprintf("%s: nothing to do for %s (%v)", style.Good("up to date"), names(s.Targets), took)
+	}
+	return fmt.Sprintf("%s %s: %d ran, %d known, in %v", style.Good("built"), names(s.Targets), c.Ran, c.Hit, took)
+}
+
+func names(targets []string) string {
+	if len(targets) > 4 {
+		return fmt.Sprintf("%d variables", len(targets))
+	}
+	s := ""
+	for i, t := range targets {
+		if i > 0 {
+			s += ", "
+		}
+		s += t
+	}
+	return s
+}
+
+// Close implements Display.
+func (p *Plain) Close() error { return nil }
