@@ -286,7 +286,7 @@ func fileLines(path string, from int64) iter.Seq2[line, error] {
 }
 
 func lines(r io.Reader, name string, offset int64, yield func(line, error) bool) {
-	br := bufio.NewReaderSize(r, 256<<10)
+	br := bufio.NewReaderSize(r, 32<<10)
 	var long []byte
 	for {
 		part, err := br.ReadSlice('\n')
