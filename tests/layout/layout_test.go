@@ -43,13 +43,15 @@ var rooms = map[string][]string{
 
 	"internal/config":   {"images", "graph", "cube/grid", "internal/yamlfile"},
 	"internal/source":   {"graph"},
+	"internal/project":  append([]string{"containers", "images", "internal/config", "internal/source", "internal/yamlfile"}, below...),
+	"internal/ui":       append([]string{"graph/solve", "containers", "lineage", "images", "internal/config"}, below...),
 	"internal/npy":      {},
 	"internal/yamlfile": {},
 	"internal/peers":    {}, // for tests
 	"sdk":               {},
 
 	"cmd/cube": append([]string{"containers", "graph/solve", "images", "lineage", "dagger", "internal/config",
-		"internal/source", "internal/npy", "internal/yamlfile"}, below...),
+		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile"}, below...),
 	"cmd/cube-worker": {"containers"},
 	"tests":           {},
 }
