@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -93,7 +94,7 @@ func (r *Runner) prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	r.owner = owner
+	r.owner = fmt.Sprintf("%s%08x.", owner, rand.Uint32())
 	if err := sweep(filepath.Join(dir, "cgroups"), r.groups.dirs()); err != nil {
 		return fmt.Errorf("sweep cgroups: %w", err)
 	}

@@ -20,7 +20,7 @@ import (
 // Every leaf cgroup is named after the process that made it, so that leaves of
 // one that is gone can be told:
 //
-//	cube-<process namespace>-<process>-<its start time>-<number>
+//	cube-<process namespace>-<process>-<its start time>-<runner>.<number>
 const leafPrefix = "cube-"
 
 // ownName is how the names of this process's leaves begin.

@@ -48,13 +48,17 @@ func live() error {
 	if err := resize(c.TmpSize); err != nil {
 		return err
 	}
+	pids, err := openLastPID()
+	if err != nil {
+		return err
+	}
 	if err := assemble(c, Socket); err != nil {
 		return err
 	}
 	if err := joinGroups(fds[len(fds)-int(c.Tasks):]); err != nil {
 		return err
 	}
-	pid, err := startPayload(c, fds)
+	pid, err := startPayload(c, pids, fds)
 	if err != nil {
 		return err
 	}
@@ -107,6 +111,16 @@ func resize(size uint64) error {
 	return wrong("resize /tmp", unix.Mount("", ".", "", unix.MS_REMOUNT|unix.MS_NOSUID, "size="+itoa(size)))
 }
 
+// openLastPID opens the file that says which process number comes next, while
+// there still is a /proc to write to.
+func openLastPID() (int, error) {
+	fd, err := unix.Open("/proc/sys/kernel/ns_last_pid", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT { // a kernel that does not let anyone choose
+		return -1, nil
+	}
+	return fd, wrong("open ns_last_pid", err)
+}
+
 // joinGroups moves this thread, and so the payload that it starts, into the
 // cgroups whose task lists are given, and makes them the root of what the
 // payload sees of cgroups. A thread that moves itself is let through without
@@ -122,13 +136,13 @@ func joinGroups(tasks []int) error {
 }
 
 // startPayload gives up all privileges and starts the payload.
-func startPayload(c *Config, fds []int) (pid int, err error) {
+func startPayload(c *Config, pids int, fds []int) (pid int, err error) {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, wrong("open /dev/null", err)
 	}
 	defer unix.Close(null)
-	if err := lockDown(c); err != nil {
+	if err := lockDown(c, pids); err != nil {
 		return 0, err
 	}
 	if err := unix.Chdir(c.Dir); err != nil {

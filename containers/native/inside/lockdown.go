@@ -35,7 +35,7 @@ var limits = []struct {
 // lockDown gives up every privilege of the calling thread, for good, and with
 // it those of what it starts. Identity, capabilities and filters belong to
 // threads; the others of this process are the Go runtime's own.
-func lockDown(c *Config) error {
+func lockDown(c *Config, pids int) error {
 	unix.Umask(0o022)
 	if err := setLimits(c.Processes); err != nil {
 		return err
@@ -45,6 +45,9 @@ func lockDown(c *Config) error {
 		return wrong("set personality", e)
 	}
 	if err := dropBounding(); err != nil {
+		return err
+	}
+	if err := choosePID(pids); err != nil {
 		return err
 	}
 	if err := changeUser(uintptr(c.UID), uintptr(c.GID)); err != nil {
@@ -57,6 +60,19 @@ func lockDown(c *Config) error {
 		return err
 	}
 	return filter(c.Filter)
+}
+
+// payloadPID is the payload's process number. Left to itself it would depend on
+// how many threads the Go runtime happens to have made in process 1.
+const payloadPID = 100
+
+func choosePID(lastPID int) error {
+	if lastPID < 0 {
+		return nil
+	}
+	defer unix.Close(lastPID)
+	_, err := unix.Write(lastPID, []byte(strconv.Itoa(payloadPID-1)))
+	return wrong("choose process number", err)
 }
 
 func setLimits(processes uint64) error {

@@ -29,10 +29,11 @@ var (
 	hidden = []string{"acpi", "asound", "bus", "driver", "fs", "irq", "pressure", "scsi", "sys/dev", "sys/fs", "tty"}
 )
 
-// makeProc mounts a read-only /proc that shows the processes of the sandbox,
-// with what it says of the host covered.
+// makeProc mounts a read-only /proc that shows the payload's own processes, with
+// what it says of the host covered.
 func makeProc() error {
-	if err := unix.Mount("proc", "proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("proc", "proc", "proc", flags, "hidepid=2"); err != nil {
 		return wrong("mount /proc", err)
 	}
 	if err := writeFile("f/empty", "", unix.O_WRONLY|unix.O_CREAT); err != nil {

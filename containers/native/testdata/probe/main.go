@@ -131,8 +131,8 @@ func self([]string) {
 	}
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, e := range entries {
-		to, _ := os.Readlink("/proc/self/fd/" + e.Name())
-		if strings.HasPrefix(to, "/proc/") || strings.HasPrefix(to, "anon_inode:") {
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err != nil || strings.HasPrefix(to, "/proc/") || strings.HasPrefix(to, "anon_inode:") {
 			continue // the listing's own, and the Go runtime's
 		}
 		kind, _, _ := strings.Cut(to, ":")
