@@ -42,7 +42,7 @@ func (versions) Feed(ctx context.Context, b *Batch) error {
 // BenchmarkVersionsOfAVariableAmongAMillion compares the catalog's lookup with
 // DuckDB's own, the same statement prepared once on the same file.
 func BenchmarkVersionsOfAVariableAmongAMillion(b *testing.B) {
-	c := Open(filepath.Join(b.TempDir(), "catalog.duckdb"), Config{Sources: []Source{versions{}}, Memory: 2 << 30})
+	c := Open(filepath.Join(b.TempDir(), "catalog.duckdb"), Config{Sources: []Source{versions{}}})
 	defer c.Close()
 	stats, err := c.Update(b.Context())
 	must(b, err)
@@ -77,4 +77,21 @@ func BenchmarkVersionsOfAVariableAmongAMillion(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkUpdate is of a catalog of 10,000 actions.
+func BenchmarkUpdate(b *testing.B) {
+	for name, n := range map[string]int64{"nothing new": 0, "one action": 1} {
+		b.Run(name, func(b *testing.B) {
+			source := &counter{n: 10_000}
+			path := filepath.Join(b.TempDir(), "catalog.duckdb")
+			for b.Loop() {
+				c := Open(path, Config{Sources: []Source{source}})
+				source.add(n)
+				_, err := c.Update(b.Context())
+				must(b, err)
+				must(b, c.Close())
+			}
+		})
+	}
 }

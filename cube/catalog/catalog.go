@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strings"
@@ -109,7 +110,7 @@ func (c *Catalog) acquire(ctx context.Context) (*reader, error) {
 		if !remakable(err) {
 			return nil, err
 		}
-		if err := c.remake(ctx, err); err != nil {
+		if err := c.remake(ctx, err, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -206,7 +207,7 @@ func (c *Catalog) attach(path string, readOnly bool) (*sql.DB, error) {
 	once := []string{
 		fmt.Sprintf("SET memory_limit = '%dMiB'", max(1, c.cfg.Memory>>20)),
 		fmt.Sprintf("SET threads = %d", c.cfg.Threads),
-		"SET temp_directory = " + quote(c.path+".spill"),
+		"SET temp_directory = " + quote(fmt.Sprintf("%s%s%016x", c.path, spillWord, rand.Uint64())),
 		"SET autoinstall_known_extensions = false",
 		"SET autoload_known_extensions = false",
 		"ATTACH " + quote(path) + " AS cube" + mode,

@@ -15,8 +15,11 @@ import (
 )
 
 // tempWord stands between the catalog's name and the random end of a file that
-// is being written.
-const tempWord = ".tmp-"
+// is being written, spillWord before that of a folder that a query spills to.
+const (
+	tempWord  = ".tmp-"
+	spillWord = ".spill-"
+)
 
 // lock waits until this process is the only writer and removes what killed
 // ones left. A file system without locks is no error: see the package doc.
@@ -61,23 +64,32 @@ func waitForLock(ctx context.Context, f *os.File, wait time.Duration) (bool, err
 	}
 }
 
-// sweepAge is how old a temporary file must be to be removed where locks do not
-// tell whether its writer lives.
-const sweepAge = time.Hour
+// Ages from which on files are taken for left behind: temporary ones where locks
+// do not tell whether their writer lives, and folders of queries that may run
+// for long.
+const (
+	tempAge  = time.Hour
+	spillAge = 48 * time.Hour
+)
 
-// sweep removes temporary files that killed writers left. What cannot be
-// removed now is removed another time.
+// sweep removes what killed processes left. What cannot be removed now is
+// removed another time.
 func (c *Catalog) sweep(alone bool) {
-	entries, err := os.ReadDir(filepath.Dir(c.path))
+	dir, base := filepath.Split(c.path)
+	entries, err := os.ReadDir(filepath.Clean(dir))
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), filepath.Base(c.path)+tempWord) {
+		fi, err := e.Info()
+		if err != nil {
 			continue
 		}
-		if fi, err := e.Info(); alone || err == nil && time.Since(fi.ModTime()) > sweepAge {
-			os.Remove(filepath.Join(filepath.Dir(c.path), e.Name()))
+		age := time.Since(fi.ModTime())
+		switch {
+		case strings.HasPrefix(e.Name(), base+tempWord) && (alone || age > tempAge),
+			strings.HasPrefix(e.Name(), base+spillWord) && age > spillAge:
+			os.RemoveAll(filepath.Join(dir, e.Name()))
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (c *Catalog) Query(ctx context.Context, query string, args ...any) (*Rows, 
 		if try > 0 || !errors.Is(err, ErrDamaged) {
 			return nil, err
 		}
-		if err := c.remake(ctx, err); err != nil {
+		if err := c.remake(ctx, err, r.file); err != nil {
 			return nil, err
 		}
 	}

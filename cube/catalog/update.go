@@ -164,8 +164,9 @@ func (c *Catalog) Rebuild(ctx context.Context) (Stats, error) {
 }
 
 // remake makes the catalog anew because of what is wrong with it, unless
-// another process has done so meanwhile.
-func (c *Catalog) remake(ctx context.Context, cause error) error {
+// another process has done so meanwhile: where bad names the file that is
+// damaged, another file has taken its place, or else it can be opened now.
+func (c *Catalog) remake(ctx context.Context, cause error, bad os.FileInfo) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	unlock, err := c.lock(ctx)
@@ -173,8 +174,11 @@ func (c *Catalog) remake(ctx context.Context, cause error) error {
 		return err
 	}
 	defer unlock()
-	if r, err := c.current(ctx); err == nil && !errors.Is(cause, ErrDamaged) {
-		return r.release()
+	if r, err := c.current(ctx); err == nil {
+		defer r.release()
+		if bad == nil || !os.SameFile(bad, r.file) {
+			return nil
+		}
 	}
 	_, err = c.rebuild(ctx, cause)
 	return err
