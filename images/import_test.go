@@ -188,7 +188,7 @@ func TestAHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 		"a device":             {bad: layerOf(gzipped(t, device), device, types.OCILayer), want: ErrUnsafe},
 		"a gzip bomb":          {bad: layerOf(gzipped(t, zeros), zeros, types.OCILayer), want: ErrUnsafe},
 		"a wrong DiffID":       {bad: layerOf(gzipped(t, good), escape, types.OCILayer), want: ErrDigest},
-		"an unknown type":      {bad: layerOf([]byte("{}"), good, "application/json")},
+		"an unknown type":      {bad: layerOf([]byte("{}"), other, "application/json")},
 		"gzip that is broken":  {bad: layerOf(gzipped(t, other)[:40], other, types.OCILayer)},
 		"changed bytes": {bad: layerOf(gzipped(t, escape), escape, types.OCILayer), want: ErrDigest, damage: func(t *testing.T, dir string) {
 			sum := sha256.Sum256(gzipped(t, escape))
@@ -218,6 +218,24 @@ func TestAHostileImageIsRefusedAndLeavesNothing(t *testing.T) {
 				t.Error("it escaped")
 			}
 		})
+	}
+}
+
+func TestALayerGivenTwiceIsMountedOnce(t *testing.T) {
+	t.Parallel()
+	a, b := tarOf(t, text("a", "1")), tarOf(t, text("a", "2"))
+	one, two := layerOf(gzipped(t, a), a, types.OCILayer), layerOf(gzipped(t, b), b, types.OCILayer)
+	s := newStore(t)
+	img, err := s.Import(t.Context(), ociLayout(t, one, two, one), "", "x", HostPlatform())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs, err := s.Unpack(t.Context(), img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{s.layerPath(img.DiffIDs[1]), s.layerPath(img.DiffIDs[2])}, dirs); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -40,7 +40,7 @@ func pythonOf(pins []pin, p Platform) (python, error) {
 	for _, pin := range pins {
 		if m := pythonDeb.FindStringSubmatch(pin.Name); m != nil {
 			if py.version != "" {
-				return python{}, fmt.Errorf("Python %s and Python %s in one image", py.version, m[1])
+				return python{}, fmt.Errorf("two Pythons in one image, %s and %s", py.version, m[1])
 			}
 			py.version = m[1]
 		}

@@ -181,7 +181,9 @@ func copyOf(t *testing.T, dir string, files map[string]string) string {
 
 func TestAPinThatIsGoneFailsALockedBuildAndIsReplacedElsewhere(t *testing.T) {
 	src, shared := raster(t), sharedStore(t)
-	b, err := os.ReadFile("testdata/raster/image.lock")
+	src.Recipe.Wheels = []string{"affine", "cligj"}
+	src.Dir = copyOf(t, src.Dir, nil)
+	b, err := shared.Lock(t.Context(), Dir(src.Dir, src.Name, src.Recipe, nil), BuildOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -39,7 +40,19 @@ func (s *Store) Unpack(ctx context.Context, img *Image) ([]string, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return dirs, nil
+	return onceEach(dirs), nil
+}
+
+// onceEach leaves out a layer that comes again higher up, which shows all that
+// the lower one would: overlayfs refuses a folder that is given twice.
+func onceEach(dirs []string) []string {
+	var out []string
+	for i, d := range dirs {
+		if !slices.Contains(dirs[i+1:], d) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // unpackLayer unpacks one layer, once among all who want it.
