@@ -62,10 +62,16 @@ func (l *left) ingestOne(ctx context.Context, role string, want graph.RequestOut
 	if err != nil || len(entries) == 0 {
 		return Output{}, bad(role, "the producer wrote nothing")
 	}
-	if len(entries) == 1 && entries[0].Name() == graph.ArrayFile {
-		return ingestNPY(l.root, role, want)
+	array := func(e fs.DirEntry) bool { return e.Name() == graph.ArrayFile }
+	if !slices.ContainsFunc(entries, array) {
+		return l.ingestZarr(ctx, role, want)
 	}
-	return l.ingestZarr(ctx, role, want)
+	for _, e := range entries {
+		if !array(e) {
+			return Output{}, bad(role, "%s lies beside %s: the producer declares no such file", e.Name(), graph.ArrayFile)
+		}
+	}
+	return ingestNPY(l.root, role, want)
 }
 
 func ingestNPY(root *os.Root, role string, want graph.RequestOutput) (Output, error) {
