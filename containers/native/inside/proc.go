@@ -21,7 +21,7 @@ var fixed = []struct{ path, content string }{
 // that are. (Others that tell of the host are root's alone to read.)
 var (
 	emptied = []string{
-		"buddyinfo", "config.gz", "consoles", "crypto", "devices", "diskstats", "interrupts",
+		"buddyinfo", "cgroups", "config.gz", "consoles", "crypto", "devices", "diskstats", "interrupts",
 		"kcore", "key-users", "keys", "latency_stats", "locks", "misc", "modules", "mtrr",
 		"pagetypeinfo", "partitions", "sched_debug", "schedstat", "softirqs", "swaps",
 		"sysrq-trigger", "timer_list", "vmstat", "zoneinfo",
