@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/cube/cas"
+	"github.com/cubebuild/cube/cube/zarr/codec"
 )
 
 // Dir is the folder of a cube within its workspace.
@@ -87,7 +88,11 @@ func Open(dir string, conf Config) (*Cube, error) {
 	if string(b) != format {
 		return nil, fmt.Errorf("open cube %s: format %.20q, this program reads %q: %w", dir, b, format, ErrFormat)
 	}
-	return newCube(root, conf.withDefaults()), nil
+	c := newCube(root, conf.withDefaults())
+	if _, err := codec.New(c.codecs(1), codec.Chunk{Shape: []int{1}, Size: 1, Unit: 1}); err != nil {
+		return nil, fmt.Errorf("open cube: compressor %q, level %d: %w", conf.Compressor, conf.Level, err)
+	}
+	return c, nil
 }
 
 func newCube(root string, conf Config) *Cube {

@@ -17,6 +17,9 @@ const (
 	maxChunk = 256 << 20
 	// maxChunks bounds the chunks of an array.
 	maxChunks = 1 << 32
+	// leastEdge is the shortest edge in cells that a tile is cut into for the
+	// sake of a small chunk.
+	leastEdge = 32
 	// defaultEdge is the edge in cells of a default chunk where tiles set none.
 	defaultEdge = 512
 )
@@ -75,12 +78,13 @@ func edge(tile, extent int64) int64 {
 	return max(1, min(defaultEdge, extent))
 }
 
-// smaller is the next smaller chunk edge: the next divisor of the tile, or half.
+// smaller is the next smaller chunk edge: the next divisor of the tile, or half;
+// n where there is none.
 func smaller(n, tile int64) int64 {
 	if tile == 0 {
 		return max(1, (n+1)/2)
 	}
-	for k := tile/n + 1; k <= tile; k++ {
+	for k := tile/n + 1; tile/k >= leastEdge; k++ {
 		if tile%k == 0 {
 			return tile / k
 		}
