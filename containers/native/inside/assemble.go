@@ -291,12 +291,29 @@ func (a *assembly) handOver(sock int) error {
 		return wrong("wait for go", ErrFrame)
 	}
 	for _, fd := range a.filled {
-		attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attributes); err != nil {
+		if err := makeReadOnly(fd); err != nil {
 			return wrong("make filled tmpfs read-only", err)
 		}
 	}
 	return nil
+}
+
+// makeReadOnly makes a filled mount read-only. It waits where a file is still
+// open for writing: a process that the engine forked meanwhile holds what was
+// open then, until it executes its program.
+func makeReadOnly(fd int) error {
+	attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	const tries = 1000
+	for i := 0; ; i++ {
+		err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attributes)
+		if err != unix.EBUSY || i == tries {
+			return err
+		}
+		pause := unix.Timespec{Nsec: 1e6}
+		if err := unix.Nanosleep(&pause, nil); err != nil && err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 func (a *assembly) waits() bool {
