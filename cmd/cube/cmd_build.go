@@ -71,9 +71,9 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 		return err
 	}
 	host := hostOf(prep.Plan)
-	rec := newRecorder(ctx, a, p, prep, c, targets, host)
+	rec := newRecorder(ctx, a, p, prep, c, targets)
 	cfg := solve.Config{
-		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.writer.ID(),
+		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.run.ID,
 		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: retryPolicy(p.File.Retry), Chunks: p.File.Storage.Chunks,
 		KeepGoing: o.keepGoing, RetryFailed: o.retryFailed,
 		Events: func(e solve.Event) error { return errors.Join(display.Event(e), rec.event(e)) },

@@ -27,30 +27,24 @@ type recorder struct {
 	proj   *project.Project
 	prep   *project.Prepared
 	cube   *cube.Cube
-	writer *lineage.Writer
-	host   graph.Host
-	begun  bool
+	run    lineage.Run
+	writer *lineage.Writer // nil until there is something to record
 	total  int64
 }
 
-func newRecorder(ctx context.Context, a *app, p *project.Project, prep *project.Prepared, c *cube.Cube, targets []string, host graph.Host) *recorder {
+func newRecorder(ctx context.Context, a *app, p *project.Project, prep *project.Prepared, c *cube.Cube, targets []string) *recorder {
 	run := lineage.Run{ID: lineage.NewID(time.Now()), Targets: targets, Command: os.Args,
 		Engine:    lineage.Engine{Version: version, Go: runtime.Version(), KeyVersion: graph.KeyVersion},
 		Workspace: lineage.Workspace{Name: p.File.Name, Config: p.File.Digest()}}
-	if b, err := os.ReadFile(filepath.Join(p.File.Dir(), config.LockName)); err == nil {
-		run.Workspace.Lock = graph.Sum(b)
-	}
-	r := &recorder{ctx: ctx, app: a, proj: p, prep: prep, cube: c, host: host}
-	r.writer = lineage.Create(c.Path("runs"), run, lineage.Options{})
-	return r
+	return &recorder{ctx: ctx, app: a, proj: p, prep: prep, cube: c, run: run}
 }
 
 // id is the run's id, "" where nothing was recorded.
 func (r *recorder) id() string {
-	if !r.begun {
+	if r.writer == nil {
 		return ""
 	}
-	return r.writer.ID()
+	return r.run.ID
 }
 
 func (r *recorder) event(e solve.Event) error {
@@ -70,10 +64,19 @@ func (r *recorder) event(e solve.Event) error {
 }
 
 func (r *recorder) begin() error {
-	if r.begun {
+	if r.writer != nil {
 		return nil
 	}
-	r.begun = true
+	dir := r.proj.File.Dir()
+	git, err := lineage.ReadGit(r.ctx, dir)
+	if err != nil {
+		return err
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, config.LockName)); err == nil {
+		r.run.Workspace.Lock = graph.Sum(b)
+	}
+	r.run.Workspace.Git, r.run.Host = git, lineage.ReadHost()
+	r.writer = lineage.Create(r.cube.Path("runs"), r.run, lineage.Options{})
 	return r.writer.Begin()
 }
 
@@ -158,7 +161,7 @@ func (r *recorder) instance(v *lineage.Vertex, inst *graph.Instance) error {
 // end closes the record and feeds the catalog from it.
 func (r *recorder) end(ctx context.Context, status lineage.Status, result *solve.Result, cause error) error {
 	counts := lineage.Counts{Actions: r.total, Ran: result.Count.Ran, Hits: result.Count.Hit, Failed: result.Count.Failed}
-	if !r.begun {
+	if r.writer == nil {
 		return nil
 	}
 	if err := r.writer.End(status, counts, cause); err != nil {
