@@ -217,18 +217,25 @@ func (a *Array) lock(index []int, b *buffers) *sync.Mutex {
 // fetch decodes a chunk behind dst, which has room for it. found is false if it
 // is missing.
 func (a *Array) fetch(ctx context.Context, index []int, b *buffers, dst []byte) (out []byte, found bool, err error) {
-	key := a.key(index, b)
-	b.enc, err = a.reader.Get(ctx, key, b.enc[:0])
-	if errors.Is(err, ErrNotExist) {
-		return dst, false, nil
-	}
-	if err != nil {
-		return dst, false, fmt.Errorf("array %q: chunk %v: %w", a.path, index, err)
+	if found, err = a.load(ctx, index, b); err != nil || !found {
+		return dst, false, err
 	}
 	if out, err = a.pipeline.Decode(dst, b.enc); err != nil {
 		return dst, false, fmt.Errorf("array %q: chunk %v: %w", a.path, index, err)
 	}
 	return out, true, nil
+}
+
+// load reads an encoded chunk into b. found is false if it is missing.
+func (a *Array) load(ctx context.Context, index []int, b *buffers) (found bool, err error) {
+	b.enc, err = a.reader.Get(ctx, a.key(index, b), b.enc[:0])
+	if errors.Is(err, ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("array %q: chunk %v: %w", a.path, index, err)
+	}
+	return true, nil
 }
 
 // put writes a whole chunk, whose lock is held.
@@ -415,7 +422,7 @@ func (r *region) read(ctx context.Context, p *part, b *buffers, dst []byte) erro
 		}
 		return err
 	}
-	chunk, found, err := a.decoded(ctx, p.index, b)
+	chunk, found, err := r.decoded(ctx, p, b)
 	if err != nil {
 		return err
 	}
@@ -427,13 +434,37 @@ func (r *region) read(ctx context.Context, p *part, b *buffers, dst []byte) erro
 	return nil
 }
 
-// decoded is a decoded chunk, from the cache or in b. It must not be changed.
-func (a *Array) decoded(ctx context.Context, index []int, b *buffers) (chunk []byte, found bool, err error) {
+// decoded is the chunk of a part, from the cache or in b. Only what the part
+// needs of it is sure to be there. It must not be changed.
+func (r *region) decoded(ctx context.Context, p *part, b *buffers) (chunk []byte, found bool, err error) {
+	a := r.a
 	if a.Cache != nil {
-		return a.Cache.chunk(ctx, a, index, b)
+		return a.Cache.chunk(ctx, a, p.index, b)
 	}
-	b.chunk = slices.Grow(b.chunk[:0], a.ChunkBytes())
-	return a.fetch(ctx, index, b, b.chunk)
+	b.chunk = slices.Grow(b.chunk[:0], a.ChunkBytes())[:a.ChunkBytes()]
+	from, to := r.span(p)
+	if to-from == a.ChunkBytes() || !a.pipeline.Partial() {
+		return a.fetch(ctx, p.index, b, b.chunk[:0])
+	}
+	if found, err := a.load(ctx, p.index, b); err != nil || !found {
+		return nil, false, err
+	}
+	if err := a.pipeline.DecodeRange(b.chunk[from:to], b.enc, from); err != nil {
+		return nil, false, fmt.Errorf("array %q: chunk %v: %w", a.path, p.index, err)
+	}
+	return b.chunk, true, nil
+}
+
+// span is where in the chunk's memory the part begins and ends.
+func (r *region) span(p *part) (from, to int) {
+	step := r.a.meta.DataType.Size()
+	to = step
+	for d := len(p.index) - 1; d >= 0; d-- {
+		from += p.inChunk[d] * step
+		to += (p.inChunk[d] + p.shape[d] - 1) * step
+		step *= r.a.meta.ChunkShape[d]
+	}
+	return from, to
 }
 
 // WriteRegion writes src, in C order, to the box of the given shape at start.

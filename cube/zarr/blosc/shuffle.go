@@ -1,5 +1,7 @@
 package blosc
 
+import "encoding/binary"
+
 // shuffleBytes writes the first bytes of all elements of src to dst, then the
 // second ones, and so on. Bytes after the last whole element stay where they
 // are. dst and src have one length and do not overlap.
@@ -53,18 +55,15 @@ func shuffleBits(dst, src []byte, size int) {
 		copy(dst, src)
 		return
 	}
-	row := n / 8
+	planes := src
+	if size > 1 {
+		tmp := buffers.Get().(*buffer)
+		defer buffers.Put(tmp)
+		planes = tmp.size(len(src))
+		shuffleBytes(planes, src, size)
+	}
 	for j := range size {
-		for i := range row {
-			var x uint64
-			for k := range 8 {
-				x |= uint64(src[(8*i+k)*size+j]) << (8 * k)
-			}
-			x = transposeBits(x)
-			for k := range 8 {
-				dst[(8*j+k)*row+i] = byte(x >> (8 * k))
-			}
-		}
+		shufflePlane(dst[j*n:(j+1)*n], planes[j*n:(j+1)*n])
 	}
 	copy(dst[n*size:], src[n*size:])
 }
@@ -76,20 +75,65 @@ func unshuffleBits(dst, src []byte, size int) {
 		copy(dst, src)
 		return
 	}
-	row := n / 8
+	planes := dst
+	if size > 1 {
+		tmp := buffers.Get().(*buffer)
+		defer buffers.Put(tmp)
+		planes = tmp.size(len(src))
+	}
 	for j := range size {
-		for i := range row {
-			var x uint64
-			for k := range 8 {
-				x |= uint64(src[(8*j+k)*row+i]) << (8 * k)
-			}
-			x = transposeBits(x)
-			for k := range 8 {
-				dst[(8*i+k)*size+j] = byte(x >> (8 * k))
-			}
-		}
+		unshufflePlane(planes[j*n:(j+1)*n], src[j*n:(j+1)*n])
+	}
+	if size > 1 {
+		unshuffleBytes(dst[:n*size], planes[:n*size], size)
 	}
 	copy(dst[n*size:], src[n*size:])
+}
+
+// shufflePlane writes bit 0 of all bytes of src, a multiple of eight, to dst,
+// then bit 1, and so on.
+func shufflePlane(dst, src []byte) {
+	row := len(src) / 8
+	i := 0
+	for ; i+8 <= row; i += 8 {
+		var w [8]uint64
+		for k := range w {
+			w[k] = transposeBits(binary.LittleEndian.Uint64(src[8*(i+k):]))
+		}
+		transpose8(&w)
+		for k, x := range w {
+			binary.LittleEndian.PutUint64(dst[k*row+i:], x)
+		}
+	}
+	for ; i < row; i++ {
+		x := transposeBits(binary.LittleEndian.Uint64(src[8*i:]))
+		for k := range 8 {
+			dst[k*row+i] = byte(x >> (8 * k))
+		}
+	}
+}
+
+// unshufflePlane undoes shufflePlane.
+func unshufflePlane(dst, src []byte) {
+	row := len(src) / 8
+	i := 0
+	for ; i+8 <= row; i += 8 {
+		var w [8]uint64
+		for k := range w {
+			w[k] = binary.LittleEndian.Uint64(src[k*row+i:])
+		}
+		transpose8(&w)
+		for k, x := range w {
+			binary.LittleEndian.PutUint64(dst[8*(i+k):], transposeBits(x))
+		}
+	}
+	for ; i < row; i++ {
+		var x uint64
+		for k := range 8 {
+			x |= uint64(src[k*row+i]) << (8 * k)
+		}
+		binary.LittleEndian.PutUint64(dst[8*i:], transposeBits(x))
+	}
 }
 
 // transposeBits transposes the 8 by 8 bits of x.

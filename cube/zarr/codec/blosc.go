@@ -79,3 +79,16 @@ func (c *container) decode(dst, src []byte, limit int) ([]byte, error) {
 	}
 	return dst, nil
 }
+
+func (c *container) decodeRange(dst, src []byte, offset, size int) error {
+	switch n, err := blosc.DecodedSize(src); {
+	case err != nil:
+		return fmt.Errorf("decode: %w: %v", ErrCorrupt, err)
+	case n != size:
+		return fmt.Errorf("decode blosc: %d bytes, want %d: %w", n, size, ErrCorrupt)
+	}
+	if err := blosc.DecompressRange(dst, src, offset); err != nil {
+		return fmt.Errorf("decode: %w: %v", ErrCorrupt, err)
+	}
+	return nil
+}

@@ -79,6 +79,15 @@ func TestEveryChainDecodesWhatItEncodes(t *testing.T) {
 				if err != nil || !bytes.Equal(got[4:], raw) || string(got[:4]) != "tail" {
 					t.Fatalf("decode: %v, or values differ", err)
 				}
+				for _, r := range [][2]int{{0, 0}, {0, 100}, {777, 5000}, {16000, p.Size()}, {p.Size(), p.Size()}} {
+					part := make([]byte, r[1]-r[0])
+					if err := p.DecodeRange(part, enc, r[0]); err != nil || !bytes.Equal(part, raw[r[0]:r[1]]) {
+						t.Fatalf("decode of bytes %v: %v, or values differ", r, err)
+					}
+				}
+				if err := p.DecodeRange(make([]byte, 2), enc, p.Size()-1); err == nil {
+					t.Fatal("bytes beyond the end were decoded")
+				}
 				if !bytes.Equal(raw, kept) {
 					t.Fatal("encoding changed its input")
 				}
@@ -124,6 +133,9 @@ func TestTruncatedAndTamperedChunksAreCorruptOrEqual(t *testing.T) {
 				if got, err := p.Decode(nil, enc[:cut]); !errors.Is(err, ErrCorrupt) || len(got) != 0 {
 					t.Errorf("first %d of %d bytes: %v, want ErrCorrupt", cut, len(enc), err)
 				}
+			}
+			if err := p.DecodeRange(make([]byte, 1), enc[:len(enc)-1], 0); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("a part of a truncated chunk: %v, want ErrCorrupt", err)
 			}
 			for at := 0; at < len(enc); at += 1 + at/5 {
 				damaged := bytes.Clone(enc)
@@ -280,6 +292,10 @@ func FuzzDecode(f *testing.F) {
 		p, ok := all[name]
 		if !ok {
 			return
+		}
+		part := make([]byte, 99)
+		if err := p.DecodeRange(part, enc, 1000); err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Fatal(err)
 		}
 		got, err := p.Decode(nil, enc)
 		switch {

@@ -238,6 +238,53 @@ func (p *Pipeline) decode(dst, enc []byte) ([]byte, error) {
 	return dst, nil
 }
 
+// A rangeDecoder is a bytesToBytes codec that can decode a part on its own.
+type rangeDecoder interface {
+	// decodeRange decodes the bytes from offset on into dst. The whole must
+	// decode to size bytes.
+	decodeRange(dst, src []byte, offset, size int) error
+}
+
+// Partial tells whether DecodeRange does less work for a part of a chunk than
+// Decode does for all of it.
+func (p *Pipeline) Partial() bool {
+	if len(p.arrays) > 0 || !p.pack.identity() || len(p.bytes) > 1 {
+		return false
+	}
+	if len(p.bytes) == 0 {
+		return true
+	}
+	_, ok := p.bytes[0].(rangeDecoder)
+	return ok
+}
+
+// DecodeRange decodes the bytes from offset on of the chunk that enc holds into
+// dst.
+func (p *Pipeline) DecodeRange(dst, enc []byte, offset int) error {
+	if offset < 0 || offset > p.size || len(dst) > p.size-offset {
+		return fmt.Errorf("decode: bytes %d to %d of %d: %w", offset, offset+len(dst), p.size, ErrCorrupt)
+	}
+	switch {
+	case !p.Partial():
+		s := p.scratch.Get().(*scratch)
+		defer p.scratch.Put(s)
+		whole, err := p.Decode(s.empty(), enc)
+		if err != nil {
+			return err
+		}
+		s.keep(whole)
+		copy(dst, whole[offset:])
+		return nil
+	case len(p.bytes) == 0:
+		if len(enc) != p.size {
+			return fmt.Errorf("decode: %d bytes, want %d: %w", len(enc), p.size, ErrCorrupt)
+		}
+		copy(dst, enc[offset:])
+		return nil
+	}
+	return p.bytes[0].(rangeDecoder).decodeRange(dst, enc, offset, p.size)
+}
+
 // empty returns the buffer that is not in use, emptied.
 func (s *scratch) empty() []byte { return s.a[:0] }
 
