@@ -97,3 +97,20 @@ func BenchmarkShuffle(b *testing.B) {
 		})
 	}
 }
+
+func TestWordsDoWhatTheDefinitionSays(t *testing.T) {
+	t.Parallel()
+	type half func(dst, src []byte, n int) int
+	for size, pair := range map[int][2]half{2: {shuffle2Words, unshuffle2Words}, 4: {shuffle4Words, unshuffle4Words}, 8: {shuffle8Words, unshuffle8Words}} {
+		for _, n := range []int{8, 64, 1000} {
+			src := noise(n * size)
+			got, back := make([]byte, len(src)), make([]byte, len(src))
+			if done := pair[0](got, src, n); done != n || !bytes.Equal(got, reference(src, size)) {
+				t.Errorf("shuffle of %d elements of %d bytes: %d done, or not its definition", n, size, done)
+			}
+			if done := pair[1](back, got, n); done != n || !bytes.Equal(back, src) {
+				t.Errorf("unshuffle of %d elements of %d bytes: %d done, or does not undo", n, size, done)
+			}
+		}
+	}
+}
