@@ -105,7 +105,7 @@ func TestDiskIsLimited(t *testing.T) {
 
 func TestWhatIsNotEnforcedIsSaid(t *testing.T) {
 	var names []string
-	for _, c := range native.Probe(t.Context()) {
+	for _, c := range native.Probe(t.Context(), native.Config{Worker: worker(t)}) {
 		if after, ok := strings.CutPrefix(c.Name, "limit "); ok && !c.OK {
 			names = append(names, after)
 		}

@@ -6,10 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/cubebuild/cube/containers"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,13 +31,64 @@ type Check struct {
 	Advice string
 }
 
-// Probe looks what this machine offers. It changes nothing.
-func Probe(ctx context.Context) []Check {
-	checks := []Check{kernelCheck(), namespaceCheck(ctx), mountCheck(), seccompCheck(), overlayCheck()}
+// Probe looks what this machine offers to a Runner of the config, and runs a
+// sandbox to prove it. It leaves nothing behind; Config.StateDir is not used.
+func Probe(ctx context.Context, config Config) []Check {
+	checks := []Check{kernelCheck(), namespaceCheck(), mountCheck(), seccompCheck(), overlayCheck()}
 	if os.Geteuid() != 0 {
 		checks = append(checks, userNamespaceCheck())
 	}
+	checks = append(checks, sandboxCheck(ctx, config))
 	return append(checks, limitChecks()...)
+}
+
+// sandboxCheck runs the worker itself in a sandbox: it says that it does
+// nothing by itself, and exits with 2.
+func sandboxCheck(ctx context.Context, config Config) Check {
+	c := Check{Name: "a whole sandbox", Required: true, Advice: "see what is missing above; in a container, /proc must not be masked and SYS_ADMIN be given, or use another sandbox"}
+	start := time.Now()
+	exit, err := runWorker(ctx, config)
+	switch {
+	case err != nil:
+		c.Detail = err.Error()
+	case exit.Reason != containers.Exited || exit.Code != 2:
+		c.Detail = exit.String()
+	default:
+		c.OK, c.Detail = true, fmt.Sprintf("made and run in %.1f ms", float64(time.Since(start).Microseconds())/1000)
+	}
+	return c
+}
+
+func runWorker(ctx context.Context, config Config) (*containers.Exit, error) {
+	dir, err := os.MkdirTemp("", "cube-probe-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	config.StateDir, config.Spares = filepath.Join(dir, "state"), -1
+	r, err := New(config)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	layer := filepath.Join(dir, "layer")
+	if err := copyWorker(r, layer); err != nil {
+		return nil, err
+	}
+	exit, err := r.Run(ctx, containers.Spec{Name: "probe", Layers: []string{layer}, Args: []string{"/cube-worker"}})
+	return exit, errors.Join(err, exit.Close())
+}
+
+func copyWorker(r *Runner, layer string) error {
+	if err := os.Mkdir(layer, 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(layer, "cube-worker"), os.O_WRONLY|os.O_CREATE, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, io.NewSectionReader(r.worker, 0, 1<<30))
+	return errors.Join(err, f.Close())
 }
 
 func kernelCheck() Check {
@@ -50,8 +105,10 @@ func kernelCheck() Check {
 	return c
 }
 
-// namespaceCheck starts a process in new namespaces, as the sandbox does.
-func namespaceCheck(ctx context.Context) Check {
+// namespaceCheck makes a process in new namespaces, as the sandbox does. Its
+// program does not exist, so nothing runs: that nothing can be started is how
+// the namespaces prove to have been made.
+func namespaceCheck() Check {
 	c := Check{
 		Name: "namespaces", Required: true,
 		Advice: "run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); in a container, give it SYS_ADMIN or seccomp=unconfined",
@@ -64,25 +121,18 @@ func namespaceCheck(ctx context.Context) Check {
 		sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Geteuid(), Size: 1}}
 		sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Getegid(), Size: 1}}
 	}
-	p, err := os.StartProcess("/proc/self/exe", []string{"nothing"}, &os.ProcAttr{Env: []string{stopVariable + "=1"}, Sys: sys})
-	if err != nil {
+	p, err := os.StartProcess("/proc/self/no-program", []string{"no-program"}, &os.ProcAttr{Sys: sys})
+	switch {
+	case err == nil:
+		_ = p.Release()
+		c.Detail = "a program that does not exist was started"
+	case errors.Is(err, syscall.ENOENT):
+		c.OK, c.Detail = true, kind
+	default:
 		c.Detail = err.Error()
-		return c
 	}
-	stop := context.AfterFunc(ctx, func() { _ = p.Kill() })
-	defer stop()
-	_ = p.Kill()
-	if _, err := p.Wait(); err != nil {
-		c.Detail = err.Error()
-		return c
-	}
-	c.OK, c.Detail = true, kind
 	return c
 }
-
-// stopVariable is in the environment of a process that is started only to be
-// killed.
-const stopVariable = "CUBE_PROBE"
 
 func mountCheck() Check {
 	c := Check{Name: "mount_setattr", Required: true, Advice: "use Linux 5.12 or later; in a container, allow the system call"}

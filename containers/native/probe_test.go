@@ -10,7 +10,7 @@ import (
 
 func TestDoctorFindsWhatTheSandboxNeeds(t *testing.T) {
 	before := hostState(t)
-	for _, c := range native.Probe(t.Context()) {
+	for _, c := range native.Probe(t.Context(), native.Config{Worker: worker(t)}) {
 		t.Logf("%-20s %v %s", c.Name, c.OK, c.Detail)
 		if c.Name == "" || c.Detail == "" || c.Advice == "" {
 			t.Errorf("says too little: %+v", c)
