@@ -165,9 +165,10 @@ func (c *Cube) patchable(ctx context.Context, have []byte, docs *viewDocs) *Vers
 	return old
 }
 
-// patchView replaces the chunks that differ. The group's document goes last: if
-// this is cut short, the next View does it again.
+// patchView replaces the chunks that differ. If it is cut short, the next View
+// makes every view afresh.
 func (c *Cube) patchView(ctx context.Context, dir string, docs *viewDocs, old, v *Version) error {
+	c.doubtViews()
 	w := newLinker(c, dir, docs, v.layout)
 	for n := range v.pages {
 		if old.pages[n] == v.pages[n] {
