@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,6 +96,32 @@ func TestAGoProducerBuiltInTwoPlacesIsOneImage(t *testing.T) {
 	}
 	if string(first.Label) != string(label) || first.User != "65534:65534" || first.WorkDir != "/cube/scratch" {
 		t.Errorf("config: %+v", first)
+	}
+}
+
+func TestAGoProducerIsBuiltForAnotherArchitecture(t *testing.T) {
+	t.Parallel()
+	s, src := newStore(t), goSource(t)
+	for arch, want := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+		img, err := s.Build(t.Context(), src, BuildOptions{Platform: Platform{"linux", arch}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dirs, err := s.Unpack(t.Context(), img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := elf.Open(filepath.Join(dirs[0], "producer"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if f.Machine != want || img.Platform != "linux/"+arch {
+			t.Errorf("built for %s: %v, %s", arch, f.Machine, img.Platform)
+		}
+	}
+	if got, err := s.Get(t.Context(), "tiny"); err != nil || got.Platform != HostPlatform().String() {
+		t.Errorf("Get(tiny) = %v, %v; want the one for this machine", got, err)
 	}
 }
 

@@ -49,7 +49,7 @@
 // each set of ingredients became and the software found in each image, stat/
 // what each producer directory looked like when it was last built, apt/ the
 // package lists, locks/ empty files to lock, and tmp/ what is being made. All
-// but the layout and downloads/ may be deleted, and is made again.
+// but the layout may be deleted while nothing runs, and comes again.
 // Everything is written to tmp/ and renamed, so that what has its final name
 // is whole.
 //
