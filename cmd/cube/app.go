@@ -119,5 +119,18 @@ func workers(flag, configured int) int {
 
 // display is how a build is shown.
 func (a *app) display() ui.Display {
-	return &ui.Plain{Out: a.stdout, Err: a.stderr, Quiet: a.quiet}
+	terminal := ui.IsTerminal(a.stderr) && a.env("TERM") != "dumb"
+	switch {
+	case a.json:
+		return &ui.JSON{Out: a.stdout}
+	case !terminal || a.quiet:
+		return &ui.Plain{Out: a.stdout, Err: a.stderr, Quiet: a.quiet}
+	}
+	return ui.NewTerminal(ui.TerminalConfig{Out: a.stdout, Err: a.stderr, Style: a.style(a.stderr), Summary: a.style(a.stdout),
+		Size: func() (int, int) { return ui.Size(a.stderr) }})
+}
+
+// style is how words are coloured on a stream.
+func (a *app) style(stream io.Writer) ui.Style {
+	return ui.Style{Color: ui.UseColor(ui.IsTerminal(stream), a.env)}
 }

@@ -176,7 +176,7 @@ func (r *recorder) end(ctx context.Context, status lineage.Status, result *solve
 func (a *app) catalog(c *cube.Cube) *catalog.Catalog {
 	runs := lineage.Open(c.Path("runs"))
 	return catalog.Open(c.Path("catalog.duckdb"), catalog.Config{
-		Sources: []catalog.Source{index.Runs(runs, func(err error) { a.notice(err.Error()) })},
+		Sources: []catalog.Source{index.Cube(c), index.Runs(runs, func(err error) { a.notice(err.Error()) })},
 		Notice:  a.notice,
 	})
 }

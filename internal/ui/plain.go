@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/cubebuild/cube/graph/solve"
 )
@@ -34,7 +33,7 @@ func (p *Plain) printf(format string, args ...any) {
 func (p *Plain) Event(e solve.Event) error {
 	switch e := e.(type) {
 	case solve.Retried:
-		p.printf("%s %s: attempt %d failed: %v; again in %v\n", e.Vertex.Name, e.Tile.Box, e.Attempt, e.Err, e.Pause.Round(100*time.Millisecond))
+		p.printf("%s %s: attempt %d failed: %v; again in %s\n", e.Vertex.Name, e.Tile.Box, e.Attempt, e.Err, Took(e.Pause))
 	case solve.TileDone:
 		if e.Outcome == solve.Failed {
 			writeFailure(p.Err, e, Style{})
@@ -61,7 +60,7 @@ func vertexLine(e solve.VertexDone) string {
 	if c.Blocked > 0 {
 		s += fmt.Sprintf(", %d not tried", c.Blocked)
 	}
-	return s + fmt.Sprintf("   %s", e.Wall.Round(10*time.Millisecond))
+	return s + "   " + Took(e.Wall)
 }
 
 // logLines is how much of a failed action's log is shown.
@@ -100,16 +99,16 @@ func (p *Plain) Summary(s Summary) error {
 // summaryLine is the last line of a build.
 func summaryLine(s Summary, style Style) string {
 	c := s.Result.Count
-	took := s.Took.Round(10 * time.Millisecond)
+	took := Took(s.Took)
 	switch {
 	case c.Failed > 0:
-		return fmt.Sprintf("%s: %d failed, %d not tried, %d ran, %d known, in %v", style.Bad(s.Status), c.Failed, c.Blocked, c.Ran, c.Hit, took)
+		return fmt.Sprintf("%s: %d failed, %d not tried, %d ran, %d known, in %s", style.Bad(s.Status), c.Failed, c.Blocked, c.Ran, c.Hit, took)
 	case s.Status != "succeeded":
-		return fmt.Sprintf("%s after %v: %d ran, %d known", style.Bad(s.Status), took, c.Ran, c.Hit)
+		return fmt.Sprintf("%s after %s: %d ran, %d known", style.Bad(s.Status), took, c.Ran, c.Hit)
 	case c.Ran == 0:
-		return fmt.Sprintf("%s: nothing to do for %s (%v)", style.Good("up to date"), names(s.Targets), took)
+		return fmt.Sprintf("%s: nothing to do for %s (%s)", style.Good("up to date"), names(s.Targets), took)
 	}
-	return fmt.Sprintf("%s %s: %d ran, %d known, in %v", style.Good("built"), names(s.Targets), c.Ran, c.Hit, took)
+	return fmt.Sprintf("%s %s: %d ran, %d known, in %s", style.Good("built"), names(s.Targets), c.Ran, c.Hit, took)
 }
 
 func names(targets []string) string {
