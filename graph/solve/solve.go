@@ -46,8 +46,9 @@ type Config struct {
 	// RetryFailed runs actions again that are known to fail (exit 65).
 	RetryFailed bool
 	RunID       string // of the run, for the heads that it moves
-	// Events receives every event, one at a time. It must not block for long.
-	Events func(Event)
+	// Events receives every event, one at a time, and must not block for long.
+	// An error of it ends the build, before any head moves.
+	Events func(Event) error
 }
 
 // Result says what a build came to.
@@ -93,7 +94,10 @@ func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (
 		return nil, err
 	}
 	b.emit(Planned{Plan: plan, Tiles: b.sched.open()})
-	err = b.work(ctx)
+	err = errors.Join(b.work(ctx), b.eventErr)
+	if b.eventErr != nil {
+		return &b.result, err
+	}
 	if moveErr := b.moveHeads(context.WithoutCancel(ctx)); moveErr != nil {
 		err = errors.Join(err, moveErr)
 	}
@@ -112,11 +116,11 @@ type build struct {
 	slots *semaphore.Weighted
 	verts map[*graph.Vertex]*vertex
 
-	mu     sync.Mutex // guards result, moves and the order of events
-	result Result
-	moves  map[string]cube.Head
-
-	imports map[graph.Digest]cube.Array
+	mu       sync.Mutex // guards all below, and the order of events
+	result   Result
+	moves    map[string]cube.Head
+	eventErr error
+	imports  map[graph.Digest]cube.Array
 }
 
 // vertex is what a build knows of one vertex.
@@ -159,7 +163,10 @@ func (b *build) emit(e Event) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.Events(e)
+	if err := b.Events(e); err != nil && b.eventErr == nil {
+		b.eventErr = err
+		go b.sched.stop()
+	}
 }
 
 // work runs tasks until none is left, one fails without KeepGoing, or ctx ends.
