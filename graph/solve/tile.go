@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"path"
 	"time"
@@ -137,7 +138,11 @@ func (j *job) windowKey(i int) string {
 }
 
 func (b *build) coverWindow(ctx context.Context, a cube.Array, w graph.Window) (graph.CoverWindow, error) {
-	if f, ok := fileOf(a); ok {
+	if w.Binding.Spec().Kind == graph.File {
+		f, ok := fileOf(a)
+		if !ok {
+			return graph.CoverWindow{}, fs.ErrNotExist
+		}
 		return graph.CoverWindow{Chunks: f.Object}, nil
 	}
 	chunks, err := b.Cube.CoverDigests(ctx, a, w.Read)
@@ -201,7 +206,7 @@ func (b *build) window(ctx context.Context, a cube.Array, w graph.Window) ([]byt
 
 // fileOf returns the content of an array that is a variable of kind file.
 func fileOf(a cube.Array) (cube.File, bool) {
-	if v, ok := a.(*cube.Version); ok {
+	if v, ok := a.(interface{ File() (cube.File, bool) }); ok {
 		return v.File()
 	}
 	return cube.File{}, false

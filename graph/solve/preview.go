@@ -1,0 +1,329 @@
+package solve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/cube/cas"
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+)
+
+// VertexPreview is what a build would make of one vertex.
+//
+// Its tiles are Hits, Misses, Failing and Open, together Vertex.Len(). Those
+// that are open read what is itself still to be made: they run unless it comes
+// out as it was.
+type VertexPreview struct {
+	Vertex *graph.Vertex
+	Known  bool // the derivation is known: no tile would be looked at
+	// Counted is false where the tiles are too many to be looked at one by one;
+	// all of them are then open.
+	Counted bool
+	Hits    int64
+	Misses  int64
+	Failing int64 // known to fail, and reported again without being run
+	Open    int64
+
+	// Derivation is the derivation key, zero while an input is still to be
+	// made. Preimage is its preimage; in place of the version of an input that
+	// is still to be made it has the version that the head was made from.
+	Derivation graph.Digest
+	Preimage   json.RawMessage
+	// Pending are the indices of the inputs that are still to be made.
+	Pending []int
+	// Outputs are the versions, in the order of Vertex.Outputs, where Known.
+	Outputs []graph.Digest
+
+	// Head is that of the first output, nil where there is none, and Before the
+	// preimage of the derivation that it came of, nil where none is remembered.
+	Head   *cube.Head
+	Before json.RawMessage
+}
+
+// Idle reports whether nothing of the vertex would run.
+func (p *VertexPreview) Idle() bool { return p.Misses+p.Open == 0 }
+
+// HeadElsewhere reports whether the result is known and shown by no head: a
+// build would move the head and run nothing.
+func (p *VertexPreview) HeadElsewhere() bool {
+	return p.Known && (p.Head == nil || p.Head.Version != p.Outputs[0])
+}
+
+// Bounds on what a preview looks at for one vertex: tiles one by one, and
+// tiles whose windows it reads.
+const (
+	previewTiles   = 200_000
+	previewWindows = 5_000
+)
+
+// Preview says what [Run] would do, vertex by vertex in the order of the plan.
+// It runs nothing and writes nothing. Of c it uses Cube, Host, Chunks and
+// RetryFailed. Without a Cube nothing is known.
+func Preview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) ([]VertexPreview, error) {
+	c.Events = nil
+	b, err := newBuild(ws, plan, c)
+	if err != nil {
+		return nil, err
+	}
+	heads := map[string]cube.Head{}
+	if c.Cube != nil {
+		if heads, err = c.Cube.Heads(ctx); err != nil {
+			return nil, err
+		}
+	}
+	previews := make([]VertexPreview, len(plan.Vertices))
+	for i, v := range plan.Vertices {
+		p := &previews[i]
+		p.Vertex, p.Open = v, v.Len()
+		if h, ok := heads[v.Outputs[0].Variable]; ok {
+			p.Head = &h
+		}
+		if err := b.preview(ctx, b.verts[v], b.sched.nodes[i], p); err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Name, err)
+		}
+	}
+	return previews, nil
+}
+
+func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPreview) error {
+	if err := b.compare(v, p); err != nil {
+		return err
+	}
+	if b.Cube == nil {
+		p.Counted = true
+		if len(p.Pending) == 0 {
+			p.Misses, p.Open = p.Open, 0
+		}
+		return nil
+	}
+	if len(p.Pending) == 0 {
+		known, err := b.probe(ctx, v)
+		if err != nil {
+			return err
+		}
+		if known {
+			p.Known, p.Counted, p.Outputs = true, true, v.versions
+			p.Hits, p.Open = v.Len(), 0
+			return nil
+		}
+	}
+	if v.Len() > previewTiles {
+		return nil
+	}
+	return b.count(ctx, v, n, p)
+}
+
+// compare fills in what the vertex would be derived from, and what its head
+// was.
+func (b *build) compare(v *vertex, p *VertexPreview) error {
+	var before graph.Derivation
+	if p.Head != nil && !p.Head.Derivation.IsZero() {
+		d, err := LoadDerived(b.Cube, p.Head.Derivation)
+		if err != nil {
+			return err
+		}
+		if d != nil {
+			p.Before = d.Preimage
+			if err := json.Unmarshal(d.Preimage, &before); err != nil {
+				return fmt.Errorf("derivation %s: %w", p.Head.Derivation.Short(), err)
+			}
+		}
+	}
+	inputs := make([]graph.Digest, len(v.Inputs))
+	for i, in := range v.Inputs {
+		if inputs[i] = b.version(in); inputs[i].IsZero() {
+			p.Pending = append(p.Pending, i)
+			inputs[i] = versionBefore(before, v, i)
+		}
+	}
+	key, preimage, err := v.Derivation(v.shared, inputs).Key()
+	if err != nil {
+		return err
+	}
+	if p.Preimage = preimage; len(p.Pending) == 0 {
+		p.Derivation = key
+	}
+	return nil
+}
+
+// versionBefore is the version that an earlier derivation of the vertex read
+// as the input with this index; zero where it read none.
+func versionBefore(before graph.Derivation, v *vertex, i int) graph.Digest {
+	if v.IsMerge() {
+		if i < len(before.Inputs) {
+			return before.Inputs[i].Version
+		}
+		return graph.Digest{}
+	}
+	for _, in := range before.Inputs {
+		if in.Role == v.Inputs[i].Role {
+			return in.Version
+		}
+	}
+	return graph.Digest{}
+}
+
+// count looks at each tile of a vertex, and leaves what is known of it to the
+// vertices that read it.
+func (b *build) count(ctx context.Context, v *vertex, n *node, p *VertexPreview) error {
+	for i, o := range v.Outputs {
+		layout := cube.Layout{Spec: o.Spec}
+		if o.Spec.Kind != graph.File {
+			layout = b.layout(v, o)
+		}
+		v.arrays[i] = &sketch{layout: layout, refs: map[int64]cube.ChunkRef{}}
+	}
+	p.Counted, p.Open = true, 0
+	windows := previewWindows
+	for index := range n.total {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		j := &job{vertex: v, tile: n.tile(index)}
+		j.windows = v.Windows(j.tile)
+		outcome, err := b.foresee(ctx, j, &windows)
+		if err != nil {
+			return j.wrap(err)
+		}
+		p.tally(outcome)
+	}
+	return nil
+}
+
+// forecast is what a build would make of a tile.
+type forecast int
+
+const (
+	open forecast = iota
+	hit
+	miss
+	failing
+)
+
+func (p *VertexPreview) tally(f forecast) {
+	switch f {
+	case hit:
+		p.Hits++
+	case miss:
+		p.Misses++
+	case failing:
+		p.Failing++
+	default:
+		p.Open++
+	}
+}
+
+// foresee asks of a tile what a build would ask before it ran anything.
+func (b *build) foresee(ctx context.Context, j *job, windows *int) (forecast, error) {
+	err := b.describe(ctx, j)
+	if unseen(err) {
+		return open, nil
+	}
+	if err != nil {
+		return open, err
+	}
+	alias, ok, err := b.Cube.Results().Get(j.cover)
+	if err != nil {
+		return open, err
+	}
+	if ok {
+		copy(j.id[:], alias)
+		if rec, err := b.load(j); err != nil || rec != nil {
+			return hit, errors.Join(err, j.sketch(rec))
+		}
+	}
+	if len(j.windows) > 0 {
+		if *windows--; *windows < 0 {
+			return open, nil
+		}
+	}
+	if err := b.read(ctx, j); unseen(err) {
+		return open, nil
+	} else if err != nil {
+		return open, err
+	}
+	if rec, err := b.load(j); err != nil || rec != nil {
+		return hit, errors.Join(err, j.sketch(rec))
+	}
+	if b.RetryFailed {
+		return miss, nil
+	}
+	if _, known, err := b.knownFailure(j); known || err != nil {
+		return failing, err
+	}
+	return miss, nil
+}
+
+// unseen reports whether an error says that what a tile reads is not there,
+// and so will be made first.
+func unseen(err error) bool {
+	var uncovered *cube.UncoveredError
+	var corrupt *cas.CorruptError
+	return errors.As(err, &uncovered) || errors.As(err, &corrupt) || errors.Is(err, cube.ErrNotExist)
+}
+
+// sketch is an array of which only the chunks with known results are there. It
+// is never written.
+type sketch struct {
+	layout cube.Layout
+	refs   map[int64]cube.ChunkRef // by Layout.Index
+	file   *cube.File
+}
+
+// Layout implements cube.Array.
+func (s *sketch) Layout() cube.Layout { return s.layout }
+
+// Ref implements cube.Array.
+func (s *sketch) Ref(_ context.Context, ti, yi, xi int64) (cube.ChunkRef, bool, error) {
+	ref, ok := s.refs[s.layout.Index(ti, yi, xi)]
+	return ref, ok, nil
+}
+
+// File is the content of a variable of kind file, where it is known.
+func (s *sketch) File() (cube.File, bool) {
+	if s.file == nil {
+		return cube.File{}, false
+	}
+	return *s.file, true
+}
+
+// sketch makes a result's chunks part of the vertex's sketches.
+func (j *job) sketch(rec *record) error {
+	if rec == nil {
+		return nil
+	}
+	for i, o := range j.Outputs {
+		s := j.vertex.arrays[i].(*sketch)
+		if f := rec.Outputs[i].File; f != nil {
+			s.file = f
+			continue
+		}
+		refs, err := cube.DecodeRefs(rec.Outputs[i].Refs)
+		if err != nil {
+			return fmt.Errorf("result %s: %w", j.id.Short(), err)
+		}
+		if err := s.set(o.OutputBox(j.tile.Box), refs); err != nil {
+			return fmt.Errorf("result %s: %s: %w", j.id.Short(), o.Variable, err)
+		}
+	}
+	return nil
+}
+
+func (s *sketch) set(box grid.Box, refs []cube.ChunkRef) error {
+	span := s.layout.Touched(box)
+	if int64(len(refs)) != span.Len() {
+		return fmt.Errorf("%d chunks for %d: %w", len(refs), span.Len(), cube.ErrFormat)
+	}
+	for t := span.T.Lo; t < span.T.Hi; t++ {
+		for y := span.Y.Lo; y < span.Y.Hi; y++ {
+			for x := span.X.Lo; x < span.X.Hi; x++ {
+				s.refs[s.layout.Index(t, y, x)], refs = refs[0], refs[1:]
+			}
+		}
+	}
+	return nil
+}
