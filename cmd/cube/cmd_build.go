@@ -71,7 +71,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 		return err
 	}
 	host := hostOf(prep.Plan)
-	rec := newRecorder(ctx, a, p, prep, c, targets)
+	rec := newRecording(ctx, a, p, prep, c, targets)
 	cfg := solve.Config{
 		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.run.ID,
 		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: retryPolicy(p.File.Retry), Chunks: p.File.Storage.Chunks,
@@ -87,7 +87,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 		return err
 	}
 	status, code := outcome(ctx, result, err, o.keepGoing)
-	err = errors.Join(ignoreFailures(err), rec.end(ctx, status, result, err))
+	err = errors.Join(ignoreFailures(err), rec.end(status, time.Since(started), err))
 	summary := ui.Summary{Targets: prep.Plan.Targets, Result: result, Plan: prep.Plan, Took: time.Since(started), Status: string(status), Run: rec.id()}
 	if err := errors.Join(err, display.Summary(summary)); err != nil || code == exitOK {
 		return err

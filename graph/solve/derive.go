@@ -135,11 +135,11 @@ func (b *build) complete(ctx context.Context, v *vertex, n *node, whole bool) er
 		return err
 	}
 	done.Derivation, done.Preimage, done.Inputs = key, preimage, inputs
+	b.emit(done) // its history is written before it can be hit
 	if err := b.remember(ctx, key, preimage, versions); err != nil {
 		return err
 	}
 	b.publish(v, key)
-	b.emit(done)
 	return nil
 }
 

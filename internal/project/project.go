@@ -58,6 +58,7 @@ type Project struct {
 	lockText []byte
 	cube     *cube.Cube
 	executor *containers.Executor
+	making   sync.Mutex // of the executor, which many actions ask for at once
 
 	mu      sync.Mutex
 	imgs    map[string]*images.Image // by config digest
@@ -224,11 +225,11 @@ func (p *Project) Layers(ctx context.Context, inst *graph.Instance) ([]string, e
 	return p.Images.Unpack(ctx, img)
 }
 
-// Image returns the image of an instance of a prepared plan.
-func (p *Project) Image(inst *graph.Instance) *images.Image {
+// ImageByConfig returns an image of a prepared plan by its config digest, or nil.
+func (p *Project) ImageByConfig(config string) *images.Image {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.imgs[inst.Image.Config]
+	return p.imgs[config]
 }
 
 // Source implements solve.Provider.
@@ -242,6 +243,8 @@ func (p *Project) Source(_ context.Context, s graph.Source) (string, error) {
 
 // Executor runs actions in the configured sandbox.
 func (p *Project) Executor(ctx context.Context) (*containers.Executor, error) {
+	p.making.Lock()
+	defer p.making.Unlock()
 	if p.executor != nil {
 		return p.executor, nil
 	}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/cube/catalog"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/internal/config"
+	"github.com/cubebuild/cube/internal/project"
+	"github.com/cubebuild/cube/lineage"
+	"github.com/cubebuild/cube/lineage/index"
+	"github.com/cubebuild/cube/lineage/recorder"
+)
+
+// recording is the lineage of one build. It begins with the first thing that
+// the build does: one with nothing to do asks neither git nor the machine, and
+// leaves nothing.
+type recording struct {
+	ctx     context.Context
+	app     *app
+	project *project.Project
+	prep    *project.Prepared
+	cube    *cube.Cube
+	run     lineage.Run
+
+	writer *lineage.Writer    // nil until it begins
+	events *recorder.Recorder // likewise
+}
+
+func newRecording(ctx context.Context, a *app, p *project.Project, prep *project.Prepared, c *cube.Cube, targets []string) *recording {
+	return &recording{ctx: ctx, app: a, project: p, prep: prep, cube: c, run: lineage.Run{
+		ID: lineage.NewID(time.Now()), Targets: targets, Command: os.Args,
+		Engine:    lineage.Engine{Version: version, Go: runtime.Version(), KeyVersion: graph.KeyVersion},
+		Workspace: lineage.Workspace{Name: p.File.Name, Config: p.File.Digest()}}}
+}
+
+// id is the run's id, "" where nothing was recorded.
+func (r *recording) id() string {
+	if r.writer == nil {
+		return ""
+	}
+	return r.run.ID
+}
+
+// event records what an event tells. What cannot be recorded ends the build:
+// a version without a history is of no use.
+func (r *recording) event(e solve.Event) error {
+	switch e := e.(type) {
+	case solve.Started:
+	case solve.TileDone:
+		if e.Outcome == solve.Hit || e.Repeated {
+			return nil
+		}
+	case solve.VertexDone:
+		if e.Known {
+			return nil
+		}
+	default:
+		return nil
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	r.events.Event(e)
+	return r.events.Err()
+}
+
+func (r *recording) begin() error {
+	if r.writer != nil {
+		return nil
+	}
+	dir := r.project.File.Dir()
+	git, err := lineage.ReadGit(r.ctx, dir)
+	if err != nil {
+		return err
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, config.LockName)); err == nil {
+		r.run.Workspace.Lock = graph.Sum(b)
+	}
+	r.run.Workspace.Git, r.run.Host = git, lineage.ReadHost()
+	r.writer = lineage.Create(r.cube.Path("runs"), r.run, lineage.Options{})
+	r.events = recorder.New(r.writer, recorder.Config{Workspace: &r.prep.Workspace, Packages: r.packages, Sandbox: "native"})
+	return r.writer.Begin()
+}
+
+// packages reads the software inside an image.
+func (r *recording) packages(image graph.Image) ([]lineage.Package, error) {
+	img := r.project.ImageByConfig(image.Config)
+	if img == nil {
+		return nil, nil
+	}
+	found, err := r.project.Images.Packages(r.ctx, img)
+	out := make([]lineage.Package, len(found))
+	for i, p := range found {
+		out[i] = lineage.Package{Kind: p.Kind, Name: p.Name, Version: p.Version}
+	}
+	return out, err
+}
+
+// longRun is how long a build must take for the catalog to be brought up to
+// date at its end; otherwise the next query does it.
+const longRun = 5 * time.Second
+
+// end closes the record.
+func (r *recording) end(status lineage.Status, took time.Duration, cause error) error {
+	if r.writer == nil {
+		return nil
+	}
+	if err := r.writer.End(status, r.events.Counts(), cause); err != nil || took < longRun {
+		return err
+	}
+	cat := r.app.catalog(r.cube)
+	_, err := cat.Update(context.WithoutCancel(r.ctx))
+	return errors.Join(err, cat.Close())
+}
+
+// catalog opens the index of a cube.
+func (a *app) catalog(c *cube.Cube) *catalog.Catalog {
+	runs := lineage.Open(c.Path("runs"))
+	return catalog.Open(c.Path("catalog.duckdb"), catalog.Config{
+		Sources: []catalog.Source{index.Cube(c), index.Runs(runs, func(err error) { a.notice(err.Error()) })},
+		Notice:  a.notice,
+	})
+}
