@@ -53,7 +53,7 @@ var rooms = map[string][]string{
 	"cmd/cube": append([]string{"containers", "graph/solve", "images", "lineage", "dagger", "internal/config",
 		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile"}, below...),
 	"cmd/cube-worker": {"containers"},
-	"tests":           {},
+	"tests":           below,
 }
 
 // cRooms may call C; all else builds without it.
