@@ -57,6 +57,7 @@ func logEvents(t *testing.T) BuildOptions {
 }
 
 func TestAPythonProducerRunsOnItsOwnRuntime(t *testing.T) {
+	t.Parallel()
 	src, s := raster(t), sharedStore(t)
 	img, err := s.BuildCached(t.Context(), src, logEvents(t))
 	if err != nil {
@@ -126,6 +127,7 @@ func checkPackages(t *testing.T, s *Store, img *Image) {
 }
 
 func TestAPythonProducerBuiltTwiceIsOneImage(t *testing.T) {
+	t.Parallel()
 	src, shared := raster(t), sharedStore(t)
 	first, err := shared.BuildCached(t.Context(), src, logEvents(t))
 	if err != nil {
@@ -180,6 +182,7 @@ func copyOf(t *testing.T, dir string, files map[string]string) string {
 }
 
 func TestAPinThatIsGoneFailsALockedBuildAndIsReplacedElsewhere(t *testing.T) {
+	t.Parallel()
 	src, shared := raster(t), sharedStore(t)
 	src.Recipe.Wheels = []string{"affine", "cligj"}
 	src.Dir = copyOf(t, src.Dir, nil)
@@ -236,6 +239,7 @@ func TestAPinThatIsGoneFailsALockedBuildAndIsReplacedElsewhere(t *testing.T) {
 }
 
 func TestLockPinsWhatTheRecipeNeeds(t *testing.T) {
+	t.Parallel()
 	src, s := raster(t), sharedStore(t)
 	src.FS, src.Dir = os.DirFS(copyOf(t, src.Dir, nil)), ""
 	b, err := s.Lock(t.Context(), src, logEvents(t))
