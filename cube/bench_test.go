@@ -76,7 +76,7 @@ func BenchmarkHeads(b *testing.B) {
 	}
 	b.Run("cold", func(b *testing.B) {
 		for b.Loop() {
-			c.heads.info = nil
+			c.forgetHeads()
 			if _, err := c.Heads(b.Context()); err != nil {
 				b.Fatal(err)
 			}

@@ -51,6 +51,7 @@ type Cube struct {
 	fills   fillDigests
 	heads   headCache
 	encoded sync.Pool // of *[]byte: objects that are being decoded
+	buffers sync.Pool // of *tileBuffers
 
 	mu        sync.Mutex
 	lock      *os.File // shared, from the first write on

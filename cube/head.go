@@ -101,6 +101,12 @@ func (c *Cube) readHeadsLine() (heads map[string]Head, line string, err error) {
 	return heads, c.heads.line, nil
 }
 
+func (c *Cube) forgetHeads() {
+	c.heads.mu.Lock()
+	defer c.heads.mu.Unlock()
+	c.heads.info = nil
+}
+
 func parseHeads(b []byte) (map[string]Head, error) {
 	first, rest, _ := bytes.Cut(b, []byte("\n"))
 	if string(first) != headsFormat+" "+graph.Sum(rest).String() {
@@ -214,6 +220,8 @@ func (c *Cube) changeHeads(ctx context.Context, expect map[string]graph.Digest, 
 	if err := flockWait(ctx, lock, syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("move heads: %w", err)
 	}
+	c.forgetHeads() // what decides is what the file says now, not how old it looks
+	defer c.forgetHeads()
 	old, err := c.readHeads()
 	if err != nil {
 		return fmt.Errorf("move heads: %w", err)

@@ -387,3 +387,30 @@ func TestDiskUseTellsSharedFromUnique(t *testing.T) {
 		t.Errorf("use: %+v", use)
 	}
 }
+
+func TestSyncLeavesNothingInDoubt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := Create(dir); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(dir, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	v := smallVersion(t, c, "a", 1)
+	if _, err := c.Results().Put(t.Context(), graph.Sum(nil), nil); err != nil {
+		t.Fatal(err)
+	}
+	if marks, _ := os.ReadDir(c.Path("objects", "marks")); len(marks) != 1 {
+		t.Fatalf("while objects are not durable: marks %v", marks)
+	}
+	show(t, c, v)
+	if marks, _ := os.ReadDir(c.Path("objects", "marks")); len(marks) != 0 {
+		t.Fatalf("after Sync: marks %v", marks)
+	}
+	if len(c.manifests) > 0 {
+		t.Fatalf("after Sync: manifests %v", c.manifests)
+	}
+}

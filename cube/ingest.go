@@ -138,16 +138,16 @@ func parallel(ctx context.Context, limit, n int, f func(context.Context, int) er
 
 // tileWriter cuts a tile into chunks and stores them.
 type tileWriter struct {
-	c       *Cube
-	l       Layout
-	box     grid.Box
-	span    grid.Span
-	values  []byte
-	fill    []byte
-	coder   *codec.Pipeline
-	buffers sync.Pool // of *tileBuffers
+	c      *Cube
+	l      Layout
+	box    grid.Box
+	span   grid.Span
+	values []byte
+	fill   []byte
+	coder  *codec.Pipeline
 }
 
+// tileBuffers are what one chunk needs on its way to the store.
 type tileBuffers struct{ values, whole, encoded []byte }
 
 func (c *Cube) newTileWriter(l Layout, box grid.Box, values []byte) (*tileWriter, error) {
@@ -160,7 +160,7 @@ func (c *Cube) newTileWriter(l Layout, box grid.Box, values []byte) (*tileWriter
 		return nil, err
 	}
 	return &tileWriter{c: c, l: l, box: box, span: l.Touched(box), values: values, fill: fill,
-		coder: coder, buffers: sync.Pool{New: func() any { return new(tileBuffers) }}}, nil
+		coder: coder}, nil
 }
 
 // put stores chunk i of the tile.
@@ -168,8 +168,11 @@ func (w *tileWriter) put(ctx context.Context, i int) (ChunkRef, error) {
 	ny, nx := w.span.Y.Len(), w.span.X.Len()
 	ti, yi, xi := w.span.T.Lo+int64(i)/nx/ny, w.span.Y.Lo+int64(i)/nx%ny, w.span.X.Lo+int64(i)%nx
 	in := w.l.ChunkBox(ti, yi, xi)
-	buf := w.buffers.Get().(*tileBuffers)
-	defer w.buffers.Put(buf)
+	buf, _ := w.c.buffers.Get().(*tileBuffers)
+	if buf == nil {
+		buf = new(tileBuffers)
+	}
+	defer w.c.buffers.Put(buf)
 	values := w.values
 	if in != w.box {
 		values = resize(&buf.values, int(w.l.Bytes(in)))

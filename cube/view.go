@@ -40,7 +40,7 @@ func (c *Cube) View(ctx context.Context) error {
 }
 
 func (c *Cube) view(ctx context.Context) error {
-	heads, line, err := c.readHeadsLine()
+	_, line, err := c.readHeadsLine()
 	if err != nil || line == c.currentViews() {
 		return err
 	}
@@ -54,7 +54,8 @@ func (c *Cube) view(ctx context.Context) error {
 		return err
 	}
 	defer lock.Close()
-	if heads, line, err = c.readHeadsLine(); err != nil {
+	heads, line, err := c.readHeadsLine()
+	if err != nil {
 		return err
 	}
 	afresh := c.currentViews() == ""
