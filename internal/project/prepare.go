@@ -72,12 +72,23 @@ func (p *Project) Prepare(ctx context.Context, targets ...string) (*Prepared, er
 	if err != nil {
 		return nil, err
 	}
-	if !p.cfg.Locked {
+	if !p.cfg.Locked && !p.cfg.DryRun {
 		if err := p.Lock.Write(p.path(config.LockName)); err != nil {
 			return nil, err
 		}
 	}
 	return &Prepared{ws, plan}, nil
+}
+
+// Outline returns the workspace as its contracts alone tell it: who needs and
+// makes what, by name. No image is made and no source looked at; grids and pins
+// are not in it.
+func (p *Project) Outline(ctx context.Context) (graph.Workspace, error) {
+	pr, err := p.contracts(ctx)
+	if err != nil {
+		return graph.Workspace{}, err
+	}
+	return pr.bare(), nil
 }
 
 // contracts reads the contract of every instance.
@@ -98,8 +109,8 @@ func (p *Project) contracts(ctx context.Context) (*preparation, error) {
 func (pr *preparation) bare() graph.Workspace {
 	ws := graph.Workspace{Imports: pr.Lock.Imports}
 	for _, inst := range pr.File.Producers {
-		ws.Instances = append(ws.Instances, graph.Instance{Name: inst.Name, In: inst.In, Out: inst.Out,
-			Manifest: pr.producers[inst.Name].manifest})
+		ws.Instances = append(ws.Instances, graph.Instance{Name: inst.Name, In: inst.In, Out: inst.Out, Sources: inst.Sources,
+			Image: graph.Image{Ref: inst.Image}, Grid: inst.Grid, Manifest: pr.producers[inst.Name].manifest})
 	}
 	return ws
 }
@@ -233,7 +244,7 @@ func (pr *preparation) pinSource(ctx context.Context, src *config.Source) error 
 	if pr.cfg.Locked && !ok {
 		return &LockError{What: "source " + src.Name}
 	}
-	if ok && want.IsZero() && (pr.cfg.Locked || source.IsRemote(src.URI)) {
+	if ok && want.IsZero() && (pr.cfg.Locked || source.IsRemote(src.URI) && !pr.cfg.Update) {
 		want = locked.SHA256
 	}
 	if source.IsRemote(src.URI) {

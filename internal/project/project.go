@@ -36,6 +36,8 @@ type Config struct {
 	Folders []string // whose files stand in for fetched sources
 	Locked  bool     // nothing that is not as cube.lock pins it
 	Offline bool     // nothing is fetched
+	DryRun  bool     // cube.lock is not written, and no cube is made
+	Update  bool     // sources of the network are fetched anew, whatever cube.lock pins
 
 	Images images.Config
 	// Runner makes the sandboxes; it is asked for when the first is needed.
@@ -95,7 +97,8 @@ func (p *Project) path(elem ...string) string {
 	return filepath.Join(append([]string{p.File.Dir()}, elem...)...)
 }
 
-// Cube opens the workspace's cube, and makes it where there is none.
+// Cube opens the workspace's cube, and makes it where there is none; in a dry
+// run that is cube.ErrNotCube.
 func (p *Project) Cube() (*cube.Cube, error) {
 	if p.cube != nil {
 		return p.cube, nil
@@ -103,6 +106,9 @@ func (p *Project) Cube() (*cube.Cube, error) {
 	dir := p.File.Dir()
 	conf := cube.Config{Compressor: p.File.Storage.Codec, Level: p.File.Storage.Level}
 	c, err := cube.Open(dir, conf)
+	if errors.Is(err, cube.ErrNotCube) && p.cfg.DryRun {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
 	if errors.Is(err, cube.ErrNotCube) {
 		if err = cube.Create(dir); err == nil {
 			c, err = cube.Open(dir, conf)
