@@ -87,6 +87,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 		return err
 	}
 	status, code := outcome(ctx, result, err, o.keepGoing)
+	err = errors.Join(err, c.View(context.WithoutCancel(ctx)))
 	err = errors.Join(ignoreFailures(err), rec.end(status, time.Since(started), err))
 	summary := ui.Summary{Targets: prep.Plan.Targets, Result: result, Plan: prep.Plan, Took: time.Since(started), Status: string(status), Run: rec.id()}
 	if err := errors.Join(err, display.Summary(summary)); err != nil || code == exitOK {
@@ -110,6 +111,13 @@ func outcome(ctx context.Context, r *solve.Result, err error, keepGoing bool) (l
 
 // ignoreFailures drops what the display has shown already.
 func ignoreFailures(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var rest []error
+		for _, e := range joined.Unwrap() {
+			rest = append(rest, ignoreFailures(e))
+		}
+		return errors.Join(rest...)
+	}
 	if err == solve.ErrFailed {
 		return nil
 	}

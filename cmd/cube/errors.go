@@ -79,13 +79,14 @@ func exitCode(ctx context.Context, err error) int {
 		yaml   *yamlfile.Error
 		locked *project.LockError
 		drift  *images.DriftError
+		unlock *images.LockError
 	)
 	switch {
 	case errors.As(err, &own):
 		return own.code
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &locked), errors.As(err, &drift):
+	case errors.As(err, &locked), errors.As(err, &drift), errors.As(err, &unlock):
 		return exitLocked
 	case errors.As(err, &usage), errors.As(err, &yaml), errors.As(err, &yamls),
 		errors.Is(err, config.ErrNoWorkspace), isPlanError(err):

@@ -163,8 +163,20 @@ func (pr *preparation) image(ctx context.Context, ref string, made *producer, bu
 		}
 	}}
 	img, err := pr.Images.BuildCached(ctx, *made.source, opt)
+	if err != nil {
+		return err
+	}
 	made.image, built[ref] = img, img
-	return err
+	return pr.rewriteLock(made.source.Dir, img)
+}
+
+// rewriteLock writes the lock that describes an image whose pins were gone
+// over the producer's own, as the notices of the build have said.
+func (pr *preparation) rewriteLock(dir string, img *images.Image) error {
+	if dir == "" || len(img.Drifted) == 0 || len(img.Lock) == 0 {
+		return nil
+	}
+	return writeFile(filepath.Join(dir, images.LockFile), img.Lock)
 }
 
 // pinImage holds an image to cube.lock, or writes it there.
