@@ -109,8 +109,10 @@ type Vertex struct {
 	Producer Producer        `json:"producer"`
 	Image    Image           `json:"image"`
 	Params   json.RawMessage `json:"params,omitempty"`
-	Inputs   []Input         `json:"inputs,omitempty"`
-	Sources  []Source        `json:"sources,omitempty"`
+	// Limits are those of its actions. No value depends on them.
+	Limits  graph.Resources `json:"limits,omitzero"`
+	Inputs  []Input         `json:"inputs,omitempty"`
+	Sources []Source        `json:"sources,omitempty"`
 	Counts
 	Wall     time.Duration `json:"wall_ns"`
 	Packages []Package     `json:"packages,omitempty"`

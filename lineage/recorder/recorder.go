@@ -138,7 +138,7 @@ func (r *Recorder) instance(v *lineage.Vertex, inst *graph.Instance) {
 	m, image := inst.Manifest, inst.Image
 	v.Producer = lineage.Producer{Name: m.Name, Description: m.Description, License: m.License, Citation: m.Citation}
 	v.Image = lineage.Image{Ref: image.Ref, Config: image.Config, Manifest: image.Manifest, Platform: image.Platform, DiffIDs: image.DiffIDs}
-	v.Params = inst.Params
+	v.Params, v.Limits = inst.Params, inst.Limits()
 	v.Packages = r.imagePackages(image)
 	for _, need := range m.Sources {
 		name, ok := inst.Sources[need.Name]

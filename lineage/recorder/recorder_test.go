@@ -92,7 +92,7 @@ func TestABuildsEventsBecomeItsLineage(t *testing.T) {
 		Instance: "dem", Grid: "default", Derivation: digest("d1"), Run: w.ID(), Status: lineage.Succeeded, Wall: time.Minute,
 		Producer: lineage.Producer{Name: "dem", License: "Apache-2.0", Citation: "Gillies"},
 		Image:    lineage.Image{Ref: "builtin:dem", Config: "sha256:c", Manifest: "sha256:m", Platform: "linux/amd64", DiffIDs: []string{"sha256:l"}},
-		Params:   json.RawMessage(`{"a":1}`), Packages: []lineage.Package{{Kind: "python", Name: "rasterio", Version: "1.4.4"}},
+		Params:   json.RawMessage(`{"a":1}`), Limits: graph.Resources{}.WithDefaults(), Packages: []lineage.Package{{Kind: "python", Name: "rasterio", Version: "1.4.4"}},
 		Sources: []lineage.Source{{Role: "dem", Name: "rmnp", URI: "https://REDACTED@example.org/dem.tif", SHA256: digest("tif"), Size: 9, License: "BSD-3-Clause", Citation: "Wasser"}},
 		Outputs: []lineage.Output{{Role: "elevation", Variable: "elevation", Version: digest("elevation"), Native: 90}},
 		Counts:  lineage.Counts{Actions: 5, Ran: 1, Hits: 1, Failed: 2}, Preimage: json.RawMessage(`{"b":1}`),
