@@ -277,7 +277,7 @@ func TestGCFreesWhatNothingReaches(t *testing.T) {
 		t.Fatalf("gc beside a build: %v", err)
 	}
 	c = reopened(t, c)
-	conf := GCConfig{Versions: []graph.Digest{kept.Digest()}}
+	conf := GCConfig{Versions: []graph.Digest{kept.Digest()}, Result: refObjects}
 	conf.DryRun = true
 	would, err := c.GC(t.Context(), conf)
 	if err != nil {
@@ -315,6 +315,17 @@ func TestGCFreesWhatNothingReaches(t *testing.T) {
 	if n, err := c.Fsck(t.Context(), []graph.Digest{kept.Digest()}, func(p Problem) { t.Error(p) }); n != 0 || err != nil {
 		t.Errorf("fsck: %d, %v", n, err)
 	}
+}
+
+// refObjects are the objects that a list of refs names.
+func refObjects(_ graph.Digest, value []byte) (out []graph.Digest, err error) {
+	refs, err := DecodeRefs(value)
+	for _, r := range refs {
+		if !r.Object.IsZero() {
+			out = append(out, r.Object)
+		}
+	}
+	return out, err
 }
 
 func reopenedBeside(t testing.TB, c *Cube) *Cube {

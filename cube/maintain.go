@@ -21,8 +21,8 @@ type GCConfig struct {
 	// Objects are kept, such as those that a pin names.
 	Objects []graph.Digest
 	// Result says of an entry of the results log which objects it needs. One
-	// that needs an object that is freed is deleted; nil keeps all entries whose
-	// value is refs as EncodeRefs makes them and deletes the others.
+	// that needs an object that is freed, or that Result has an error for, is
+	// deleted. Where it is nil all entries stay.
 	Result func(key graph.Digest, value []byte) (needs []graph.Digest, err error)
 	// DryRun says what would be freed and frees nothing.
 	DryRun bool
@@ -159,13 +159,12 @@ func (g *collection) versions(context.Context) error {
 
 // results drops the entries that need an object that is about to be freed.
 func (g *collection) results(ctx context.Context) error {
-	needs := g.conf.Result
-	if needs == nil {
-		needs = refObjects
+	if g.conf.Result == nil {
+		return nil
 	}
 	dead := int64(0)
 	keep := func(key graph.Digest, value []byte) bool {
-		objects, err := needs(key, value)
+		objects, err := g.conf.Result(key, value)
 		ok := err == nil && !slices.ContainsFunc(objects, func(o graph.Digest) bool { _, live := g.live[o]; return !live })
 		if !ok {
 			dead++
@@ -180,16 +179,6 @@ func (g *collection) results(ctx context.Context) error {
 	shed, err := g.c.results.Compact(ctx, keep)
 	g.freed.Bytes += shed
 	return err
-}
-
-func refObjects(_ graph.Digest, value []byte) (out []graph.Digest, err error) {
-	refs, err := DecodeRefs(value)
-	for _, r := range refs {
-		if !r.Object.IsZero() {
-			out = append(out, r.Object)
-		}
-	}
-	return out, err
 }
 
 func (g *collection) objects(ctx context.Context) error {

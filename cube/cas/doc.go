@@ -8,6 +8,7 @@
 // bytes:
 //
 //	ab/abcdef…           an object: 64 lower-case hex digits, below the first two
+//	.sync-…              an empty file of a Sync that is under way
 //	temp/…               files being written; swept when their writer is dead
 //	damaged/abcdef…      objects whose bytes no longer have their digest
 //	marks/<nanoseconds>.<boot id>.<random>

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/cubebuild/cube/graph"
 )
 
@@ -104,7 +106,7 @@ func (s *Store) Sync(ctx context.Context) error {
 	return errors.Join(os.Remove(mark.Name()), mark.Close())
 }
 
-// flush makes objects and the folders that they lie in durable.
+// flush makes objects and the names that they have durable.
 func (s *Store) flush(ctx context.Context, objects []graph.Digest) error {
 	if s.conf.NoSync || len(objects) == 0 {
 		return nil
@@ -115,7 +117,10 @@ func (s *Store) flush(ctx context.Context, objects []graph.Digest) error {
 		paths[i] = s.Path(d)
 		folders[d.Hex()[:2]] = true
 	}
-	if err := syncFiles(ctx, s.dir, paths); err != nil {
+	if len(paths) > fewObjects && journalsTogether(s.dir) {
+		return s.flushTogether(ctx, paths)
+	}
+	if err := eachFile(ctx, paths, (*os.File).Sync); err != nil {
 		return err
 	}
 	for f := range folders {
@@ -124,6 +129,54 @@ func (s *Store) flush(ctx context.Context, objects []graph.Digest) error {
 		}
 	}
 	return nil
+}
+
+// fewObjects are synced one by one.
+const fewObjects = 4
+
+// flushTogether writes all data back and then has the file system commit its
+// journal, which holds sizes and names, once: a file that was made after all of
+// them cannot be durable before them.
+func (s *Store) flushTogether(ctx context.Context, paths []string) error {
+	if err := eachFile(ctx, paths, writeBack); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(s.dir, ".sync-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("\n")
+	return errors.Join(err, f.Sync(), f.Close(), removeLeft(f.Name()))
+}
+
+func removeLeft(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// eachFile opens files, some at once, and does something to each. One that is
+// not there any more was collected, or moved away as damaged.
+func eachFile(ctx context.Context, paths []string, do func(*os.File) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for _, p := range paths {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			f, err := os.Open(p)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return errors.Join(do(f), f.Close())
+		})
+	}
+	return g.Wait()
 }
 
 // Recovered is what Recover found.
@@ -141,6 +194,13 @@ type Recovered struct {
 // is nothing to do, and may run beside other processes.
 func (s *Store) Recover(ctx context.Context) (Recovered, error) {
 	var r Recovered
+	left, err := filepath.Glob(filepath.Join(s.dir, ".sync-*"))
+	if err != nil {
+		return r, fmt.Errorf("recover objects: %w", err)
+	}
+	for _, path := range left {
+		_ = os.Remove(path) // a living one's does not need its name
+	}
 	marks, err := os.ReadDir(filepath.Join(s.dir, marksDir))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(marks) == 0 {
 		return r, nil
@@ -191,10 +251,7 @@ func (s *Store) recoverMark(ctx context.Context, name, boot string, r *Recovered
 	if err := s.flush(ctx, objects); err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return removeLeft(path)
 }
 
 // parseMark reads a mark's name. One that says nothing is of no boot and as old

@@ -1,13 +1,11 @@
 package cas
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,46 +25,14 @@ var bootID = sync.OnceValues(func() (string, error) {
 // BootID names this boot of this machine.
 func BootID() (string, error) { return bootID() }
 
-// syncFiles makes the contents of files of one file system durable. Where the
-// file system's journal allows it, the data is written back first and one
-// fsync, of the folders, which follows, commits all of it; elsewhere each file
-// has its own.
-func syncFiles(ctx context.Context, dir string, paths []string) error {
-	batch := len(paths) > 4 && journalsTogether(dir)
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	for _, p := range paths {
-		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return syncFile(p, batch)
-		})
-	}
-	if err := g.Wait(); err != nil || !batch {
-		return err
-	}
-	return syncFile(paths[len(paths)-1], false)
+// writeBack writes a file's data to the disk, though not yet its size or name.
+func writeBack(f *os.File) error {
+	return unix.SyncFileRange(int(f.Fd()), 0, 0,
+		unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
 }
 
-func syncFile(path string, batch bool) error {
-	f, err := os.Open(path)
-	if os.IsNotExist(err) {
-		return nil // collected or found damaged meanwhile
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if batch {
-		return unix.SyncFileRange(int(f.Fd()), 0, 0,
-			unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
-	}
-	return f.Sync()
-}
-
-// journalsTogether reports whether an fsync commits the metadata of every file
-// of the file system whose data has been written back.
+// journalsTogether reports whether an fsync commits all metadata of the file
+// system that is older, of data that has been written back.
 func journalsTogether(dir string) bool {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

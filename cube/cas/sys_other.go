@@ -3,7 +3,6 @@
 package cas
 
 import (
-	"context"
 	"crypto/rand"
 	"os"
 	"sync"
@@ -15,29 +14,9 @@ var bootID = sync.OnceValue(rand.Text)
 // boots, this process, so that what a dead one left is always verified.
 func BootID() (string, error) { return bootID(), nil }
 
-func syncFiles(ctx context.Context, _ string, paths []string) error {
-	for _, p := range paths {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := syncFile(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func writeBack(f *os.File) error { return f.Sync() }
 
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
+func journalsTogether(string) bool { return false }
 
 func lockByte(*os.File, int64) (ok, supported bool) { return true, false }
 
