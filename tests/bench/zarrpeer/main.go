@@ -139,8 +139,9 @@ func windows(ctx context.Context, a *zarr.Array, r request) error {
 	for _, side := range r.Size {
 		n *= side
 	}
+	window := make([]byte, n)
 	for _, start := range r.Windows {
-		if err := a.ReadRegion(ctx, start, r.Size, make([]byte, n)); err != nil {
+		if err := a.ReadRegion(ctx, start, r.Size, window); err != nil {
 			return err
 		}
 	}
