@@ -3,9 +3,16 @@
 package native
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/cubebuild/cube/containers/native/worker"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -86,5 +93,46 @@ func TestOnlyLeavesOfTheDeadAreOrphans(t *testing.T) {
 		if got := orphaned(name, namespace); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
+	}
+}
+
+// TestContainerIsBornIntoItsUnifiedCgroup makes a leaf in the v2 hierarchy even
+// where v1 holds the controllers, so that this way is tried on either.
+func TestContainerIsBornIntoItsUnifiedCgroup(t *testing.T) {
+	mounts, err := cgroupMounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unified, ok := mounts[""]
+	if !ok || writable(unified.point) != nil {
+		t.Skip("no v2 hierarchy to write to")
+	}
+	program, err := worker.Bytes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "cube-worker")
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(Config{StateDir: t.TempDir(), Worker: path, Spares: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.groups.unified = unified.point
+	b, err := r.spares.take(user{nobody, nobody})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := b.leaf.unified.Name()
+	procs, err := os.ReadFile(filepath.Join(leaf, "cgroup.procs"))
+	if got := strings.TrimSpace(string(procs)); err != nil || got != strconv.Itoa(b.init.Pid) {
+		t.Errorf("in %s: %q, %v; want process %d", leaf, got, err, b.init.Pid)
+	}
+	r.abandon(b)
+	r.background.Wait()
+	if _, err := os.Stat(leaf); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there: %v", leaf, err)
 	}
 }

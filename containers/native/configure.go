@@ -88,6 +88,9 @@ func (r *Runner) mounts(c *inside.Config, spec *containers.Spec) error {
 		if err != nil {
 			return fmt.Errorf("mount %s: %w", spec.Mounts[i].Target, err)
 		}
+		if err := clashes(&m, c.Mounts); err != nil {
+			return fmt.Errorf("mount %s: %w", m.Target, err)
+		}
 		c.Mounts = append(c.Mounts, m)
 		size += len(m.Content)
 		if m.Handle {
@@ -99,6 +102,20 @@ func (r *Runner) mounts(c *inside.Config, spec *containers.Spec) error {
 	}
 	if size > maxConfig {
 		return bad("%d bytes of content: at most %d", size, maxConfig)
+	}
+	return nil
+}
+
+// clashes refuses a mount that an earlier one would hide or be confused with.
+func clashes(m *inside.Mount, earlier []inside.Mount) error {
+	for i := range earlier {
+		e := &earlier[i]
+		if e.Target == m.Target {
+			return bad("mounted twice")
+		}
+		if m.Kind == inside.Content && strings.HasPrefix(m.Target, e.Target+"/") {
+			return bad("lies below %s, which is a mount itself", e.Target)
+		}
 	}
 	return nil
 }

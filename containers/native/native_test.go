@@ -343,9 +343,10 @@ func TestSymlinksOfAnImageStayInIt(t *testing.T) {
 func TestBadSpecsAreRefused(t *testing.T) {
 	r := newRunner(t, native.Config{})
 	dir := openDir(t)
-	mount := func(m containers.Mount) func(*containers.Spec) {
-		return func(s *containers.Spec) { s.Mounts = []containers.Mount{m} }
+	mount := func(m ...containers.Mount) func(*containers.Spec) {
+		return func(s *containers.Spec) { s.Mounts = m }
 	}
+	tmpfs := containers.Mount{Kind: containers.Tmpfs, Target: "/cube/x"}
 	for name, change := range map[string]func(*containers.Spec){
 		"no command":           func(s *containers.Spec) { s.Args = nil },
 		"no layers":            func(s *containers.Spec) { s.Layers = nil },
@@ -369,6 +370,9 @@ func TestBadSpecsAreRefused(t *testing.T) {
 		"relative source":      mount(containers.Mount{Kind: containers.Bind, Source: "x", Target: "/cube/in"}),
 		"content outside":      mount(containers.Mount{Kind: containers.Content, Target: "/tmp/x"}),
 		"content too large":    mount(containers.Mount{Kind: containers.Content, Target: "/cube/x", Content: make([]byte, 2<<20)}),
+		"the same twice":       mount(tmpfs, tmpfs),
+		"content below tmpfs":  mount(tmpfs, containers.Mount{Kind: containers.Content, Target: "/cube/x/y"}),
+		"file over directory":  mount(containers.Mount{Kind: containers.Bind, Source: "/etc/passwd", Target: "/etc"}),
 		"unknown kind":         mount(containers.Mount{Kind: 9, Target: "/cube/x"}),
 		"negative size":        mount(containers.Mount{Kind: containers.Tmpfs, Target: "/cube/x", Size: -1}),
 		"directory with slash": mount(containers.Mount{Kind: containers.Tmpfs, Target: "/cube/x", Dirs: []string{"../x"}}),

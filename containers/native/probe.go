@@ -35,7 +35,7 @@ type Check struct {
 // sandbox to prove it. It leaves nothing behind; Config.StateDir is not used.
 func Probe(ctx context.Context, config Config) []Check {
 	checks := []Check{kernelCheck(), namespaceCheck(), mountCheck(), seccompCheck(), overlayCheck()}
-	if os.Geteuid() != 0 {
+	if !privileged() {
 		checks = append(checks, userNamespaceCheck())
 	}
 	checks = append(checks, sandboxCheck(ctx, config))
@@ -115,7 +115,7 @@ func namespaceCheck() Check {
 	}
 	sys := &syscall.SysProcAttr{Cloneflags: namespaces | unix.CLONE_NEWCGROUP}
 	kind := "mount, process, network, IPC, host name, cgroup"
-	if os.Geteuid() != 0 {
+	if !privileged() {
 		kind += ", user"
 		sys.Cloneflags |= unix.CLONE_NEWUSER
 		sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Geteuid(), Size: 1}}
@@ -197,7 +197,7 @@ func limitChecks() []Check {
 			c.Detail = "cgroup v1 at " + g.legacy[name]
 		case c.OK:
 			c.Detail = "cgroup v2 at " + g.unified
-		case name == "pids" && os.Geteuid() != 0:
+		case name == "pids" && !privileged():
 			c.OK, c.Detail = true, "the user namespace's own count"
 		}
 		checks = append(checks, c)

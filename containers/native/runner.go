@@ -71,7 +71,7 @@ func New(config Config) (*Runner, error) {
 		config:   config,
 		base:     filepath.Join(dir, "base"),
 		skeleton: filepath.Join(dir, "skeleton"),
-		rootless: os.Geteuid() != 0,
+		rootless: !privileged(),
 		groups:   findGroups(),
 		filter:   sync.OnceValue(filter.Program),
 	}
@@ -110,6 +110,18 @@ func spareCount(n int) int {
 		return min(runtime.NumCPU(), 4)
 	}
 	return n
+}
+
+// privileged reports whether this process may make namespaces and mounts as it
+// is: root may not be, in a container.
+func privileged() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil || os.Geteuid() != 0 {
+		return false
+	}
+	const needed = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETPCAP | 1<<unix.CAP_CHOWN
+	return data[0].Effective&needed == needed
 }
 
 // Close ends the sandboxes kept ready and waits until all cgroups are removed.

@@ -64,10 +64,14 @@ func (a *assembly) mountRoot() error {
 		}
 		lowers.WriteString(name)
 	}
-	if err := overlay(lowers.String(), "../root"); err != nil {
-		return blame("mount image of "+strconv.Itoa(len(a.config.Layers))+" layers", err)
+	err := overlay(lowers.String(), "../root")
+	what := "mount image of " + strconv.Itoa(len(a.config.Layers)) + " layers"
+	if err == unix.ENOENT || err == unix.ENOTDIR {
+		return blame(what, err)
 	}
-	var err error
+	if err != nil {
+		return wrong(what, err)
+	}
 	a.root, err = unix.Open("root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	return wrong("open root", err)
 }
@@ -109,7 +113,11 @@ func (a *assembly) move(dir int, name string, flags int, path string) error {
 		return blame("mount "+path+": find target", err)
 	}
 	defer unix.Close(to)
-	return wrong("mount "+path, unix.MoveMount(dir, name, to, "", flags|unix.MOVE_MOUNT_T_EMPTY_PATH))
+	err = unix.MoveMount(dir, name, to, "", flags|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	if err == unix.ENOTDIR || err == unix.EINVAL { // a file where a directory is to be, or the reverse
+		return blame("mount "+path, err)
+	}
+	return wrong("mount "+path, err)
 }
 
 func (a *assembly) mount(i int) error {

@@ -22,7 +22,7 @@ var limits = []struct {
 	resource   int
 	soft, hard uint64
 }{
-	{unix.RLIMIT_CORE, 0, 0},
+	{unix.RLIMIT_CORE, 1, 1}, // zero would still feed a program that collects cores
 	{unix.RLIMIT_NOFILE, 1024, 16384},
 	{unix.RLIMIT_STACK, 8 << 20, unix.RLIM_INFINITY},
 	{unix.RLIMIT_MEMLOCK, 64 << 10, 64 << 10},
@@ -34,7 +34,8 @@ var limits = []struct {
 
 // lockDown gives up every privilege of the calling thread, for good, and with
 // it those of what it starts. Identity, capabilities and filters belong to
-// threads; the others of this process are the Go runtime's own.
+// threads; the others of this process, the Go runtime's own, lose their
+// capabilities only.
 func lockDown(c *Config, pids int) error {
 	unix.Umask(0o022)
 	if err := setLimits(c.Processes); err != nil {
@@ -140,8 +141,10 @@ func dropCapabilities() error {
 	unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
-	if err := unix.Capset(&header, &none[0]); err != nil {
-		return wrong("drop capabilities", err)
+	// In all threads, those of the Go runtime, too: none is to be left in the
+	// sandbox that could do what the payload may not.
+	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0); e != 0 {
+		return wrong("drop capabilities", e)
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return wrong("hide process 1", err)
