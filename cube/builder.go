@@ -142,7 +142,7 @@ func (b *Builder) Ref(ctx context.Context, ti, yi, xi int64) (ChunkRef, bool, er
 	if object.IsZero() {
 		return ChunkRef{}, false, nil
 	}
-	p, err := b.cache.get(n, func() (*page, error) { return b.cube.loadPage(ctx, object) })
+	p, err := b.cache.get(ctx, n, func() (*page, error) { return b.cube.loadPage(ctx, object) })
 	if err != nil {
 		return ChunkRef{}, false, fmt.Errorf("%s: page %d: %w", b.layout.Spec.Name, n, err)
 	}

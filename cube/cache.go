@@ -2,6 +2,8 @@ package cube
 
 import (
 	"container/list"
+	"context"
+	"errors"
 	"sync"
 
 	"github.com/cubebuild/cube/graph"
@@ -39,19 +41,31 @@ func newChunkCache(budget int64) *chunkCache {
 
 // use calls f with the chunk's decoded bytes, which load makes, in a buffer of
 // key.size bytes, where they are not at hand. f must not keep them.
-func (c *chunkCache) use(key chunkKey, load func(buf []byte) error, f func([]byte)) error {
-	e, mine := c.acquire(key)
-	if mine {
-		e.err = load(e.data)
-		close(e.ready)
-	} else {
-		<-e.ready
+func (c *chunkCache) use(ctx context.Context, key chunkKey, load func(buf []byte) error, f func([]byte)) error {
+	for {
+		e, mine := c.acquire(key)
+		if mine {
+			if e.err = load(e.data); e.err != nil {
+				c.forget(e)
+			}
+			close(e.ready)
+		} else {
+			<-e.ready
+		}
+		if e.err == nil {
+			f(e.data)
+		}
+		c.release(e)
+		if mine || !othersEnd(ctx, e.err) {
+			return e.err
+		}
 	}
-	if e.err == nil {
-		f(e.data)
-	}
-	c.release(e)
-	return e.err
+}
+
+// othersEnd reports whether err is the end of somebody else's context, for whom
+// this one was waiting.
+func othersEnd(ctx context.Context, err error) bool {
+	return (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) && ctx.Err() == nil
 }
 
 // acquire returns the entry of key; mine says that the caller must fill it.
@@ -75,11 +89,16 @@ func (c *chunkCache) release(e *chunkEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.users--
-	if e.err != nil && e.users == 0 {
-		c.drop(c.entries[e.key])
-		return
-	}
 	c.evict()
+}
+
+// forget takes out an entry that could not be loaded.
+func (c *chunkCache) forget(e *chunkEntry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.order.Remove(c.entries[e.key])
+	delete(c.entries, e.key)
+	c.used -= int64(e.key.size)
 }
 
 // evict drops what was used least recently and is not in use, until the rest is

@@ -100,8 +100,23 @@ type cachedPage struct {
 }
 
 // get returns page n, which load reads where it is not at hand.
-func (c *pageCache) get(n int, load func() (*page, error)) (*page, error) {
+func (c *pageCache) get(ctx context.Context, n int, load func() (*page, error)) (*page, error) {
+	for {
+		e := c.entry(n, load)
+		p, err := e.once()
+		if err == nil {
+			return p, nil
+		}
+		c.forget(n, e)
+		if !othersEnd(ctx, err) {
+			return nil, err
+		}
+	}
+}
+
+func (c *pageCache) entry(n int, load func() (*page, error)) *cachedPage {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.pages == nil {
 		c.pages = map[int]*cachedPage{}
 	}
@@ -113,16 +128,16 @@ func (c *pageCache) get(n int, load func() (*page, error)) (*page, error) {
 	}
 	c.clock++
 	e.used = c.clock
-	c.mu.Unlock()
-	p, err := e.once()
-	if err != nil {
-		c.mu.Lock()
-		if c.pages[n] == e {
-			delete(c.pages, n) // the next one tries again
-		}
-		c.mu.Unlock()
+	return e
+}
+
+// forget takes out a page that could not be loaded: the next one tries again.
+func (c *pageCache) forget(n int, e *cachedPage) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pages[n] == e {
+		delete(c.pages, n)
 	}
-	return p, err
 }
 
 // evict makes room for one page.

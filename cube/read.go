@@ -93,7 +93,7 @@ func (r *windowReader) chunk(ctx context.Context, a Array, ti, yi, xi int64) err
 	}
 	key := chunkKey{ref.Object, r.coder.Size()}
 	load := func(buf []byte) error { return r.c.decode(ctx, r.coder, ref, buf) }
-	err = r.c.chunks.use(key, load, func(values []byte) {
+	err = r.c.chunks.use(ctx, key, load, func(values []byte) {
 		r.l.copyBox(r.dst, r.box, values, r.l.fullBox(ti, yi, xi), part)
 	})
 	return r.c.doubtful(a, err)

@@ -131,7 +131,7 @@ func (v *Version) Refs(ctx context.Context, f func(ti, yi, xi int64, r ChunkRef)
 }
 
 func (v *Version) page(ctx context.Context, n int) (*page, error) {
-	return v.cache.get(n, func() (*page, error) {
+	return v.cache.get(ctx, n, func() (*page, error) {
 		p, err := v.cube.loadPage(ctx, v.pages[n].Object)
 		if err == nil && (len(p.refs) != v.layout.pageLen(n) || p.digest() != v.pages[n].Values) {
 			err = fmt.Errorf("does not fit its manifest: %w", ErrFormat)
