@@ -20,7 +20,8 @@ func (s rootWriter) Set(_ context.Context, key string, value []byte) error {
 }
 
 // fillZarr writes a window as a Zarr v3 group with one array of the role's
-// name, and its coordinates.
+// name, and its coordinates. It tells nothing that the request does not:
+// what is not hashed, such as a long name, stays out.
 func fillZarr(ctx context.Context, root *os.Root, in Input) error {
-	return cube.WriteWindow(ctx, rootWriter{root}, in.Role, in.Role, in.Spec, in.Grid, in.Box, in.Values)
+	return cube.WriteWindow(ctx, rootWriter{root}, in.Role, in.Role, in.Spec.Semantic(), in.Grid, in.Box, in.Values)
 }

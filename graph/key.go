@@ -229,6 +229,7 @@ func (w Window) request() RequestInput {
 	box, clip := w.Box, w.Clip
 	in.Dims, in.DType, in.Shape = DimsOf(spec), spec.DType, ShapeOf(spec, box)
 	in.Units, in.Fill, in.Legend = spec.Units, spec.Fill, spec.Semantic().Legend
+	in.Method, in.Further = spec.CellMethod, spec.Dims
 	in.Window, in.Clipped, in.Grid = &box, &clip, NewRequestGrid(w.Grid, box)
 	return in
 }
@@ -256,6 +257,7 @@ func (o *Output) request(tile grid.Box) RequestOutput {
 	box := o.OutputBox(tile)
 	out.Dims, out.DType, out.Shape = DimsOf(o.Spec), o.Spec.DType, ShapeOf(o.Spec, box)
 	out.Units, out.Fill, out.Legend = o.Spec.Units, o.Spec.Fill, o.Spec.Semantic().Legend
+	out.Method, out.Further = o.Spec.CellMethod, o.Spec.Dims
 	out.Box, out.Grid = &box, NewRequestGrid(o.Grid, box)
 	return out
 }

@@ -73,7 +73,9 @@ type RequestInput struct {
 	Units   string       `json:"units,omitempty"`
 	Fill    *Number      `json:"fill,omitempty"` // nodata of an integer type; a float's is NaN
 	Legend  []Class      `json:"legend,omitempty"`
-	Window  *grid.Box    `json:"window,omitempty"` // on Grid's lattice
+	Method  CellMethod   `json:"cell_method,omitempty"`
+	Further []Dim        `json:"further,omitempty"` // dims beside time, y and x, with their labels
+	Window  *grid.Box    `json:"window,omitempty"`  // on Grid's lattice
 	Clipped *grid.Clip   `json:"clipped,omitempty"`
 	Grid    *RequestGrid `json:"grid,omitempty"` // of the window
 }
@@ -86,18 +88,20 @@ type RequestSource struct {
 
 // RequestOutput says what is to be written where.
 type RequestOutput struct {
-	Path   string       `json:"path"`
-	File   string       `json:"file,omitempty"`
-	Format Format       `json:"format,omitempty"`
-	Kind   Kind         `json:"kind"`
-	Dims   []string     `json:"dims,omitempty"`
-	DType  DType        `json:"dtype,omitempty"`
-	Shape  []int64      `json:"shape,omitempty"`
-	Units  string       `json:"units,omitempty"`
-	Fill   *Number      `json:"fill,omitempty"`
-	Legend []Class      `json:"legend,omitempty"`
-	Box    *grid.Box    `json:"box,omitempty"` // on Grid's lattice; it differs from the tile where the output is refined
-	Grid   *RequestGrid `json:"grid,omitempty"`
+	Path    string       `json:"path"`
+	File    string       `json:"file,omitempty"`
+	Format  Format       `json:"format,omitempty"`
+	Kind    Kind         `json:"kind"`
+	Dims    []string     `json:"dims,omitempty"`
+	DType   DType        `json:"dtype,omitempty"`
+	Shape   []int64      `json:"shape,omitempty"`
+	Units   string       `json:"units,omitempty"`
+	Fill    *Number      `json:"fill,omitempty"`
+	Legend  []Class      `json:"legend,omitempty"`
+	Method  CellMethod   `json:"cell_method,omitempty"`
+	Further []Dim        `json:"further,omitempty"`
+	Box     *grid.Box    `json:"box,omitempty"` // on Grid's lattice; it differs from the tile where the output is refined
+	Grid    *RequestGrid `json:"grid,omitempty"`
 }
 
 // NewRequestGrid describes a block of g.
