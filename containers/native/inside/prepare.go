@@ -53,18 +53,12 @@ func makeBase() error {
 			return wrong("make "+dir, err)
 		}
 	}
-	if err := openDir("tmp"); err != nil {
-		return err
+	for _, dir := range []string{"tmp", "shm"} {
+		if err := unix.Mkdir(dir, 0o1777); err != nil {
+			return wrong("make "+dir, err)
+		}
 	}
-	return openDir("shm")
-}
-
-// openDir makes a directory that all may write to, as /tmp is.
-func openDir(path string) error {
-	if err := unix.Mkdir(path, 0o777); err != nil {
-		return wrong("make "+path, err)
-	}
-	return wrong("open "+path+" to all", unix.Chmod(path, 0o1777))
+	return nil
 }
 
 // makeShared mounts /tmp, /dev/shm and /cube, which share the base's space.
@@ -121,25 +115,18 @@ func makeDevice(name string) error {
 	if err := unix.Stat("/"+path, &st); err != nil {
 		return err
 	}
-	if unix.Mknod(path, unix.S_IFCHR|0o666, int(st.Rdev)) == nil && deviceOpens(path) {
-		return unix.Chmod(path, 0o666)
+	if unix.Mknod(path, unix.S_IFCHR|0o666, int(st.Rdev)) == nil {
+		return nil
 	}
-	unix.Unlink(path)
 	if err := writeFile(path, "", unix.O_WRONLY|unix.O_CREAT); err != nil {
 		return err
 	}
 	return unix.Mount("/"+path, path, "", unix.MS_BIND, "")
 }
 
-func deviceOpens(path string) bool {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		unix.Close(fd)
-	}
-	return err == nil
-}
-
-func writeFile(path, content string, flags int) error {
+// writeFile writes to what is at path, or makes a read-only file there where the
+// flags say so.
+func writeFile[T string | []byte](path string, content T, flags int) error {
 	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o444)
 	if err != nil {
 		return err
