@@ -35,6 +35,8 @@ type projectFlags struct {
 	sets    []string
 	locked  bool
 	offline bool
+	dryRun  bool // by commands that only look
+	update  bool
 }
 
 func (f *projectFlags) add(c *cobra.Command) {
@@ -53,7 +55,7 @@ func (a *app) open(f projectFlags, step func(string)) (*project.Project, error) 
 		return nil, err
 	}
 	p, err := project.Open(project.Config{Dir: a.dir, Cache: cache, Sets: f.sets, Folders: filepath.SplitList(a.env("CUBE_SOURCES")),
-		Locked: f.locked, Offline: f.offline, Runner: a.sandbox, Notice: a.notice, Step: step})
+		Locked: f.locked, Offline: f.offline, DryRun: f.dryRun, Update: f.update, Runner: a.sandbox, Notice: a.notice, Step: step})
 	a.project = p
 	return p, err
 }

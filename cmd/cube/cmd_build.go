@@ -53,6 +53,9 @@ stops the change from going further.`,
 }
 
 func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (err error) {
+	if o.dryRun {
+		return runPlan(ctx, a, planOptions{o.projectFlags, o.jobs}, targets)
+	}
 	display := a.display()
 	defer func() { err = errors.Join(err, display.Close()) }()
 	p, err := a.open(o.projectFlags, display.Step)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -37,7 +39,7 @@ func newRootCommand(a *app) *cobra.Command {
 		Example:       rootExample,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
@@ -65,7 +67,22 @@ func newRootCommand(a *app) *cobra.Command {
 // commands are the constructors of all commands, in the order of help.
 var commands = []func(*app) *cobra.Command{
 	newBuildCommand,
+	newPlanCommand,
+	newWhyCommand,
 	newVersionCommand,
+}
+
+// knownCommand names the commands that an unknown one is most like.
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2
+	msg := fmt.Sprintf("unknown command %q", args[0])
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		msg += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return &usageError{errors.New(msg + "\n  all commands: cube --help")}
 }
 
 // markUsage has mistakes in a command's arguments be mistakes of the command

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/internal/ui"
+	"github.com/cubebuild/cube/lineage"
+	"github.com/spf13/cobra"
+)
+
+func newWhyCommand(a *app) *cobra.Command {
+	var f projectFlags
+	c := &cobra.Command{
+		Use:     "why VARIABLE...",
+		Short:   "say what would run again for a variable, and what is the cause",
+		GroupID: groupExplain,
+		Long: `Why compares what a variable was made of with what it would be made of now, and
+follows each input that is itself out of date down to its cause: the source, the
+param, the producer's code or the grid that changed. It says what is unchanged,
+and which changes count for nothing ("Not keyed").`,
+		Example: `  cube why slope
+  cube why slope --set producers.slope.params.method=zevenbergen
+  cube why slope --json | jq '.causes[].sentence'`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completeVariables,
+		RunE:              func(c *cobra.Command, args []string) error { return runWhy(c.Context(), a, f, args) },
+	}
+	f.add(c)
+	return c
+}
+
+// explanation is what cube why says of a variable.
+type explanation struct {
+	Type      string        `json:"type"` // why
+	Variable  string        `json:"variable"`
+	Vertex    string        `json:"vertex,omitempty"`
+	Clean     bool          `json:"clean"`
+	Imported  bool          `json:"imported,omitempty"`
+	Tiles     int64         `json:"tiles"`
+	Known     int64         `json:"known"`
+	ToRun     int64         `json:"to_run"`
+	MayRun    int64         `json:"may_run"`
+	Predicted float64       `json:"predicted_s,omitempty"`
+	FromRuns  int           `json:"from_runs,omitempty"`
+	Causes    []cause       `json:"causes"`
+	Unchanged []string      `json:"unchanged"`
+	NotKeyed  []limitChange `json:"not_keyed"`
+
+	preview *solve.VertexPreview
+	about   string
+}
+
+func runWhy(ctx context.Context, a *app, f projectFlags, variables []string) error {
+	x, err := a.foresee(ctx, f, 0, variables)
+	if err != nil {
+		return err
+	}
+	for _, name := range variables {
+		e, err := x.explain(ctx, name)
+		if err != nil {
+			return err
+		}
+		if a.json {
+			err = a.printLines(e)
+		} else {
+			err = e.write(a.stdout, a.style(a.stdout))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *foresight) explain(ctx context.Context, name string) (*explanation, error) {
+	e := &explanation{Type: "why", Variable: name, Causes: []cause{}, Unchanged: []string{}, NotKeyed: []limitChange{}}
+	o := x.prep.Plan.Output(name)
+	if o == nil {
+		e.Clean, e.Imported = true, true
+		return e, nil
+	}
+	p := x.by[o.Vertex]
+	e.preview, e.Vertex, e.Clean = p, o.Vertex.Name, p.Known
+	e.Tiles, e.Known, e.ToRun, e.MayRun = o.Vertex.Len(), p.Hits, p.Misses, p.Open
+	if took := x.predict(o.Vertex, p.Misses+p.Open); took > 0 {
+		e.Predicted, e.FromRuns = took.Seconds(), x.pace(o.Vertex).runs
+		e.about = about(took, e.FromRuns)
+	}
+	notKeyed, err := x.notKeyed(p)
+	if err != nil {
+		return nil, err
+	}
+	e.NotKeyed = append(e.NotKeyed, notKeyed...)
+	if e.Clean && !p.HeadElsewhere() {
+		return e, nil
+	}
+	found, err := x.why(ctx, p, p.Before, map[*graph.Vertex]bool{})
+	if err != nil {
+		return nil, err
+	}
+	e.Causes = append(e.Causes, found...)
+	if p.Head != nil {
+		e.Unchanged = append(e.Unchanged, unchanged(o.Vertex, found)...)
+	}
+	return e, nil
+}
+
+// why is causes with the causes of each input's change below it.
+func (x *foresight) why(ctx context.Context, p *solve.VertexPreview, before json.RawMessage, seen map[*graph.Vertex]bool) ([]cause, error) {
+	seen[p.Vertex] = true
+	found, err := causes(p, before)
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		c := &found[i]
+		if c.input == nil || c.input.From == nil {
+			continue
+		}
+		up := x.by[c.input.From.Vertex]
+		if seen[up.Vertex] {
+			c.Sentence += ", see above"
+			continue
+		}
+		earlier := up.Before
+		if c.What == lineage.ChangedInput {
+			c.Sentence = x.changedInput(ctx, *c, up)
+			if earlier, err = x.preimageOf(c.input.Variable, c.was); err != nil {
+				return nil, err
+			}
+			if earlier == nil {
+				continue
+			}
+		} else {
+			c.Sentence = pendingSentence(up, c.Name)
+		}
+		if c.Because, err = x.why(ctx, up, earlier, seen); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func pendingSentence(up *solve.VertexPreview, variable string) string {
+	n, total := up.Misses+up.Open, up.Vertex.Len()
+	switch {
+	case up.Idle() && up.Failing > 0:
+		return fmt.Sprintf("%s is known to fail", variable)
+	case up.Idle():
+		return fmt.Sprintf("%s would be put together anew, from tiles that are all known", variable)
+	case total == 1:
+		return fmt.Sprintf("%s would be made anew first", variable)
+	case up.Open == 0:
+		return fmt.Sprintf("%s would be made anew first: %d of %s", variable, n, tiles(total))
+	}
+	return fmt.Sprintf("%s would be made anew first: up to %d of %s", variable, n, tiles(total))
+}
+
+// preimageOf is the preimage of the derivation that a version was made by, nil
+// where no run tells.
+func (x *foresight) preimageOf(variable string, version graph.Digest) (json.RawMessage, error) {
+	v, _, err := x.runs.ByVersion(variable, version)
+	if errors.Is(err, lineage.ErrNoRecord) {
+		return nil, nil
+	}
+	return v.Preimage, err
+}
+
+// changedInput says where an input differs from what was read before, as far
+// as both versions are there.
+func (x *foresight) changedInput(ctx context.Context, c cause, up *solve.VertexPreview) string {
+	for i, o := range up.Vertex.Outputs {
+		if o != c.input.From || !up.Known || c.was.IsZero() {
+			continue
+		}
+		d, err := compareVersions(ctx, x.cube, o, c.was, up.Outputs[i])
+		if err == nil {
+			return c.Name + " " + d.String()
+		}
+	}
+	return c.Sentence
+}
+
+// unchanged names what a vertex was made of that is as it was.
+func unchanged(v *graph.Vertex, found []cause) []string {
+	has := func(what lineage.What, name string) bool {
+		return slices.ContainsFunc(found, func(c cause) bool { return c.What == what && (name == "" || c.Name == name) })
+	}
+	if has(causeForgot, "") {
+		return nil
+	}
+	var out []string
+	for _, b := range v.Inputs {
+		if !has(lineage.ChangedInput, b.Variable) && !has(causePending, b.Variable) {
+			out = append(out, b.Variable)
+		}
+	}
+	if inst := v.Instance; inst != nil {
+		for _, need := range inst.Manifest.Sources {
+			if name := inst.Sources[need.Name]; name != "" && !has(lineage.ChangedSource, name) {
+				out = append(out, "source "+name)
+			}
+		}
+		if len(inst.Manifest.Params) > 0 && !has(lineage.ChangedParam, "") {
+			out = append(out, "params")
+		}
+		if !has(lineage.ChangedImage, "") {
+			out = append(out, "image")
+		}
+	}
+	if !has(lineage.ChangedGrid, "") {
+		out = append(out, "grid")
+	}
+	if !has(lineage.ChangedTiling, "") {
+		out = append(out, "tiling")
+	}
+	return out
+}
+
+func (e *explanation) write(w io.Writer, s ui.Style) error {
+	var b strings.Builder
+	b.WriteString(e.headline(s) + "\n")
+	writeCauses(&b, e.Causes, "  ")
+	var last []string
+	if len(e.Unchanged) > 0 {
+		last = append(last, "unchanged: "+strings.Join(e.Unchanged, ", "))
+	}
+	if len(e.NotKeyed) > 0 {
+		var all []string
+		for _, l := range e.NotKeyed {
+			all = append(all, l.String())
+		}
+		last = append(last, "Not keyed: "+strings.Join(all, ", "))
+	}
+	if len(last) > 0 {
+		b.WriteString("  " + s.Dim(strings.Join(last, ". ")) + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (e *explanation) headline(s ui.Style) string {
+	p := e.preview
+	name := s.Bold(e.Variable)
+	if e.Imported {
+		return name + " was imported and is pinned in cube.lock: nothing makes it, and nothing would run"
+	}
+	switch {
+	case e.Clean && p.HeadElsewhere():
+		return name + ": nothing would run. Its result is known, and the head would show it"
+	case e.Clean:
+		return name + " is " + s.Good("clean") + ": nothing would run"
+	case p.Idle() && p.Failing > 0:
+		return fmt.Sprintf("%s is known to fail in %d of %s; cube build --retry-failed tries again", name, p.Failing, tiles(e.Tiles))
+	case p.Idle():
+		return fmt.Sprintf("%s would be put together anew from %s, which are all known: nothing would run", name, tiles(e.Tiles))
+	}
+	verb := " would rerun: "
+	if p.Head == nil {
+		verb = " would run: "
+	}
+	text := name + verb + actions(e.ToRun, e.MayRun)
+	if e.Tiles == 1 {
+		text += ", whole domain"
+	} else {
+		text += " of " + ui.Count(e.Tiles)
+	}
+	if e.about != "" {
+		text += ", " + e.about
+	}
+	return text
+}
+
+func actions(certain, more int64) string {
+	noun := func(n int64) string {
+		if n == 1 {
+			return "1 action"
+		}
+		return ui.Count(n) + " actions"
+	}
+	switch {
+	case more == 0:
+		return noun(certain)
+	case certain == 0:
+		return "up to " + noun(more)
+	}
+	return noun(certain) + " and up to " + ui.Count(more) + " more"
+}
+
+func writeCauses(b *strings.Builder, cs []cause, indent string) {
+	for _, c := range cs {
+		b.WriteString(indent + c.Sentence + "\n")
+		writeCauses(b, c.Because, indent+"  ")
+	}
+}

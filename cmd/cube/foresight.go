@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/internal/project"
+	"github.com/cubebuild/cube/internal/ui"
+	"github.com/cubebuild/cube/lineage"
+)
+
+// foresight is what a build would do, and what is known of earlier ones.
+type foresight struct {
+	proj     *project.Project
+	prep     *project.Prepared
+	cube     *cube.Cube // nil where nothing was built yet
+	runs     *lineage.Store
+	workers  int
+	previews []solve.VertexPreview
+	by       map[*graph.Vertex]*solve.VertexPreview
+	history  map[string]pace
+}
+
+// foresee prepares the targets as a build would, writes nothing into the
+// workspace, and previews the build.
+func (a *app) foresee(ctx context.Context, f projectFlags, jobs int, targets []string) (*foresight, error) {
+	f.dryRun = true
+	p, err := a.open(f, a.step)
+	if err != nil {
+		return nil, err
+	}
+	prep, err := p.Prepare(ctx, targets...)
+	if err != nil {
+		return nil, err
+	}
+	x := &foresight{proj: p, prep: prep, runs: lineage.Open(""), workers: workers(jobs, p.File.Backend.Workers),
+		by: map[*graph.Vertex]*solve.VertexPreview{}, history: map[string]pace{}}
+	if x.cube, err = p.Cube(); errors.Is(err, cube.ErrNotCube) {
+		x.cube = nil
+	} else if err != nil {
+		return nil, err
+	} else {
+		x.runs = lineage.Open(x.cube.Path("runs"))
+	}
+	x.previews, err = solve.Preview(ctx, &prep.Workspace, prep.Plan,
+		solve.Config{Cube: x.cube, Host: hostOf(prep.Plan), Chunks: p.File.Storage.Chunks})
+	for i := range x.previews {
+		x.by[x.previews[i].Vertex] = &x.previews[i]
+	}
+	return x, err
+}
+
+// step shows what is under way before the results of a command.
+func (a *app) step(text string) {
+	if !a.quiet && !a.json {
+		fmt.Fprintln(a.stderr, a.style(a.stderr).Dim(text))
+	}
+}
+
+// pace is how long an action of an instance took before.
+type pace struct {
+	mean time.Duration
+	runs int // that tell of it
+}
+
+// Bounds on how far back the pace of an instance is looked up.
+const (
+	paceRuns    = 5
+	paceLook    = 50
+	paceActions = 1000
+)
+
+// pace looks up how long the actions of a vertex took in the newest runs that
+// ran some. What cannot be read is left out: it is a guess.
+func (x *foresight) pace(v *graph.Vertex) pace {
+	key := v.Name + "@" + v.GridName
+	if p, ok := x.history[key]; ok {
+		return p
+	}
+	var p pace
+	var sum time.Duration
+	var n int
+	ids, _ := x.runs.IDs()
+	slices.Reverse(ids)
+	for _, id := range ids[:min(len(ids), paceLook)] {
+		before := n
+		for action, err := range x.runs.Actions(id) {
+			if err == nil && action.Instance == v.Name && action.Grid == v.GridName && action.Status == lineage.Succeeded {
+				sum, n = sum+action.Usage.Wall, n+1
+			}
+			if n-before == paceActions {
+				break
+			}
+		}
+		if n > before {
+			p.runs++
+		}
+		if p.runs == paceRuns {
+			break
+		}
+	}
+	if n > 0 {
+		p.mean = sum / time.Duration(n)
+	}
+	x.history[key] = p
+	return p
+}
+
+// predict guesses how long n actions of a vertex take; zero where nothing like
+// them ran before.
+func (x *foresight) predict(v *graph.Vertex, n int64) time.Duration {
+	if n == 0 {
+		return 0
+	}
+	rounds := (n + int64(x.workers) - 1) / int64(x.workers)
+	return x.pace(v).mean * time.Duration(rounds)
+}
+
+// about is a guess in words, "" where there is none.
+func about(d time.Duration, runs int) string {
+	switch {
+	case d <= 0:
+		return ""
+	case runs == 1:
+		return "about " + ui.Took(d) + " (from 1 earlier run)"
+	}
+	return fmt.Sprintf("about %s (from %d earlier runs)", ui.Took(d), runs)
+}
+
+// count says in words how many of a vertex's tiles would run.
+func countText(p *solve.VertexPreview) string {
+	s := ""
+	switch {
+	case p.Idle():
+		s = "none"
+	case p.Open == 0:
+		s = ui.Count(p.Misses)
+	case p.Misses == 0:
+		s = "up to " + ui.Count(p.Open)
+	default:
+		s = fmt.Sprintf("%s, up to %s more", ui.Count(p.Misses), ui.Count(p.Open))
+	}
+	if p.Failing > 0 {
+		s += fmt.Sprintf(", and %s known to fail", ui.Count(p.Failing))
+	}
+	return s
+}
