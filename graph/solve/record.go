@@ -193,3 +193,33 @@ func (b *build) rememberFailure(ctx context.Context, j *job, f *containers.Failu
 	_, putErr := results.Put(ctx, failureKey(j.id), value)
 	return errors.Join(err, putErr)
 }
+
+// ResultObjects says which objects an entry of the results log needs, for
+// cube.GCConfig.Result: those of a result, and none of an alias or a known
+// failure.
+func ResultObjects(_ graph.Digest, value []byte) ([]graph.Digest, error) {
+	if len(value) == len(graph.Digest{}) {
+		return nil, nil // a cover key's alias
+	}
+	var rec record
+	if err := json.Unmarshal(value, &rec); err != nil {
+		return nil, fmt.Errorf("result: %w", err)
+	}
+	var needs []graph.Digest
+	for _, o := range rec.Outputs {
+		if o.File != nil {
+			needs = append(needs, o.File.Object)
+			continue
+		}
+		refs, err := cube.DecodeRefs(o.Refs)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range refs {
+			if !r.Object.IsZero() {
+				needs = append(needs, r.Object)
+			}
+		}
+	}
+	return needs, nil
+}
