@@ -68,14 +68,11 @@ func NewArray(store Reader, path string, meta *ArrayMeta) (*Array, error) {
 	return a, nil
 }
 
-// OpenArray opens the array at path, "" for the store's root. It fails with
-// ErrNotExist where there is none.
+// OpenArray opens the array at path, "" for the store's root. Arrays of version
+// 2 are opened too, unless they have filters. It fails with ErrNotExist where
+// there is none.
 func OpenArray(ctx context.Context, store Reader, path string) (*Array, error) {
-	doc, err := store.Get(ctx, join(path, document), nil)
-	if err != nil {
-		return nil, fmt.Errorf("open array: %w", err)
-	}
-	meta, err := ParseArray(doc)
+	meta, err := readArray(ctx, store, path)
 	if err != nil {
 		return nil, fmt.Errorf("open array %q: %w", path, err)
 	}

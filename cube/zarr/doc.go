@@ -1,5 +1,5 @@
 // Package zarr reads and writes Zarr version 3 groups and arrays over any
-// key-value store. It depends on nothing else of this project, so that any Go
+// key-value store, and opens those of version 2. It depends on nothing else of this project, so that any Go
 // program can use it.
 //
 // # Model

@@ -14,31 +14,29 @@ import (
 // called from many goroutines at once; two Groups of one path must not be
 // changed at once.
 type Group struct {
-	store Reader
-	path  string
+	store   Reader
+	path    string
+	version int // of the format: 3, or 2
 
 	mu   sync.Mutex
 	meta *GroupMeta
 }
 
-// OpenGroup opens the group at path, "" for the store's root. It fails with
-// ErrNotExist where there is none.
+// OpenGroup opens the group at path, "" for the store's root. A group of version
+// 2 is opened too, and cannot be changed. It fails with ErrNotExist where there
+// is none.
 func OpenGroup(ctx context.Context, store Reader, path string) (*Group, error) {
-	doc, err := store.Get(ctx, join(path, document), nil)
-	if err != nil {
-		return nil, fmt.Errorf("open group: %w", err)
-	}
-	meta, err := ParseGroup(doc)
+	meta, version, err := readGroup(ctx, store, path)
 	if err != nil {
 		return nil, fmt.Errorf("open group %q: %w", path, err)
 	}
-	return &Group{store: store, path: path, meta: meta}, nil
+	return &Group{store: store, path: path, meta: meta, version: version}, nil
 }
 
 // CreateGroup writes a new, empty group at path, with consolidated metadata. It
 // fails with ErrExist where there is a node already.
 func CreateGroup(ctx context.Context, store Store, path string, attrs Attributes) (*Group, error) {
-	g := &Group{store: store, path: path, meta: &GroupMeta{Attributes: attrs.clone(), Members: map[string]json.RawMessage{}}}
+	g := &Group{store: store, path: path, version: 3, meta: &GroupMeta{Attributes: attrs.clone(), Members: map[string]json.RawMessage{}}}
 	doc, err := g.meta.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("create group %q: %w", path, err)
@@ -138,14 +136,10 @@ func (g *Group) scan(ctx context.Context, below string, levels int) (map[string]
 			continue
 		}
 		path := join(below, name)
-		doc, err := g.store.Get(ctx, join(g.path, join(path, document)), nil)
+		member, isGroup, err := g.member(ctx, path)
 		if errors.Is(err, ErrNotExist) {
 			continue
 		}
-		if err != nil {
-			return nil, err
-		}
-		member, isGroup, err := memberDocument(doc)
 		if err != nil {
 			return nil, fmt.Errorf("member %q: %w", path, err)
 		}
@@ -159,6 +153,31 @@ func (g *Group) scan(ctx context.Context, below string, levels int) (map[string]
 		}
 	}
 	return found, nil
+}
+
+// member is the document of the node at the relative path, as consolidated
+// metadata holds it. A node of version 2 is told in the words of version 3.
+func (g *Group) member(ctx context.Context, path string) (doc json.RawMessage, isGroup bool, err error) {
+	doc, err = g.store.Get(ctx, join(g.path, join(path, document)), nil)
+	if err == nil {
+		return memberDocument(doc)
+	}
+	if !errors.Is(err, ErrNotExist) || g.version != 2 {
+		return nil, false, err
+	}
+	if meta, _, err := readGroup(ctx, g.store, join(g.path, path)); err == nil {
+		doc, err = meta.Encode()
+		return doc, true, err
+	}
+	meta, err := readArray(ctx, g.store, join(g.path, path))
+	switch {
+	case errors.Is(err, ErrUnsupported):
+		return json.RawMessage(`{"zarr_format":2,"node_type":"array"}`), false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	doc, err = meta.Encode()
+	return doc, false, err
 }
 
 // join2 is join where either part may be empty.
@@ -246,8 +265,8 @@ func (g *Group) Consolidate(ctx context.Context) error {
 
 func (g *Group) writable() (Store, error) {
 	store, ok := g.store.(Store)
-	if !ok {
-		return nil, fmt.Errorf("group %q: the store is read-only: %w", g.path, errors.ErrUnsupported)
+	if !ok || g.version != 3 {
+		return nil, fmt.Errorf("group %q: the store is read-only, or the group of version 2: %w", g.path, errors.ErrUnsupported)
 	}
 	return store, nil
 }

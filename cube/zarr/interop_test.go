@@ -24,6 +24,8 @@ type peerCase struct {
 	Skip  []string        `json:"skip"` // programs that cannot read it
 	Meta  json.RawMessage `json:"meta"`
 
+	Format int `json:"format"` // of Zarr
+
 	meta   *zarr.ArrayMeta
 	values []byte
 }
@@ -74,7 +76,7 @@ func peerCases(t *testing.T) []*peerCase {
 	var cases []*peerCase
 	add := func(name string, meta zarr.ArrayMeta, skip ...string) {
 		r := rand.New(rand.NewPCG(uint64(len(cases)), 3))
-		c := &peerCase{Name: name, DType: string(meta.DataType), Shape: append([]int{}, meta.Shape...), Skip: append([]string{}, skip...), meta: &meta}
+		c := &peerCase{Name: name, DType: string(meta.DataType), Shape: append([]int{}, meta.Shape...), Skip: append([]string{}, skip...), Format: 3, meta: &meta}
 		c.values = someValues(r, meta.DataType, product(meta.Shape))
 		doc, err := meta.Encode()
 		if err != nil {
@@ -146,6 +148,15 @@ func writeFile(t *testing.T, name string, data []byte) {
 	if err := os.WriteFile(name, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 func script(t *testing.T, name string) string {

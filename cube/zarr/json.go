@@ -15,26 +15,31 @@ const maxMetadata = 64 << 20
 // is left over is what was not understood.
 type fields map[string]json.RawMessage
 
-// parseFields reads an object. Numbers that JSON does not have but Python
-// writes (NaN, Infinity) become strings of that name.
+// parseFields reads an object.
 func parseFields(doc []byte) (fields, error) {
-	if len(doc) > maxMetadata {
-		return nil, fmt.Errorf("%d bytes, more than %d: %w", len(doc), maxMetadata, ErrCorrupt)
-	}
 	var f fields
-	err := unmarshal(doc, &f)
-	if err != nil {
-		if fixed, changed := quoteNonFinite(doc); changed {
-			err = unmarshal(fixed, &f)
-		}
-	}
-	if err != nil {
+	if err := parseDocument(doc, &f); err != nil {
 		return nil, err
 	}
 	if f == nil {
 		return nil, fmt.Errorf("%w: not a JSON object", ErrCorrupt)
 	}
 	return f, nil
+}
+
+// parseDocument reads a whole document. Numbers that JSON does not have but
+// Python writes (NaN, Infinity) become strings of that name.
+func parseDocument(doc []byte, into any) error {
+	if len(doc) > maxMetadata {
+		return fmt.Errorf("%d bytes, more than %d: %w", len(doc), maxMetadata, ErrCorrupt)
+	}
+	err := unmarshal(doc, into)
+	if err != nil {
+		if fixed, changed := quoteNonFinite(doc); changed {
+			err = unmarshal(fixed, into)
+		}
+	}
+	return err
 }
 
 // unmarshal reads one JSON value; numbers in an any keep their digits.

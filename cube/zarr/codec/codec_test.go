@@ -30,6 +30,7 @@ func specs() map[string][]Spec {
 		"blosc":     {Little(), Blosc("zstd", 1, 4)},
 		"blosc1":    {Little(), Blosc("zstd", 1, 1)},
 		"stored":    {Little(), Blosc("zstd", 0, 4)},
+		"numcodecs": {Little(), {Name: "numcodecs.lz4"}, {Name: "numcodecs.zlib", Configuration: json.RawMessage(`{"level":1}`)}},
 		"many":      {Transpose(2, 0, 1), Big(), Blosc("lz4", 1, 4), Gzip(1), Zstd(1), CRC32C()},
 	}
 }

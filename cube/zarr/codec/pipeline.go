@@ -114,7 +114,11 @@ func make1(s Spec, chunk Chunk) (any, error) {
 	case "bytes":
 		return newBytes(s.Configuration, chunk)
 	case "gzip":
-		return newGzip(s.Configuration)
+		return newDeflate(s.Configuration, false)
+	case "numcodecs.zlib":
+		return newDeflate(s.Configuration, true)
+	case "numcodecs.lz4":
+		return lz4Block{}, nil
 	case "zstd":
 		return newZstd(s.Configuration)
 	case "blosc":

@@ -15,9 +15,12 @@ program, root = sys.argv[1:]
 
 
 def read_zarr(path, case):
+    import warnings
+
     import zarr
 
-    return zarr.open_array(path, mode="r", zarr_format=3)[...]
+    warnings.filterwarnings("ignore", message="Numcodecs codecs are not in the Zarr version 3 specification")
+    return zarr.open_array(path, mode="r", zarr_format=case["format"])[...]
 
 
 def read_tensorstore(path, case):
