@@ -17,6 +17,9 @@ var (
 	ErrDigest = errors.New("digest does not match")
 	// ErrNotFound is in the chain when the store has no such image.
 	ErrNotFound = errors.New("no such image")
+	// ErrUnbuilt is in the chain where an image would have to be built and may
+	// not be.
+	ErrUnbuilt = errors.New("image is not built as it is now")
 	// ErrTool is in the chain when a program that the build needs (go, apt-get,
 	// pip) is missing on this machine.
 	ErrTool = errors.New("program is missing")

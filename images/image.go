@@ -65,6 +65,8 @@ type BuildOptions struct {
 	Platform Platform
 	// Locked refuses what image.lock does not pin, or pins and is gone.
 	Locked bool
+	// Known makes nothing: BuildCached says ErrUnbuilt where it would have to.
+	Known bool
 	// Progress, if not nil, is called as the build goes on, by one goroutine
 	// at a time. It must return soon.
 	Progress func(Event)

@@ -32,6 +32,9 @@ func (s *Store) BuildCached(ctx context.Context, src Source, opt BuildOptions) (
 	if img := s.remember(record, key, opt.Locked); img != nil {
 		return img, nil
 	}
+	if opt.Known {
+		return nil, wrapWhere(&src, ErrUnbuilt)
+	}
 	return s.buildAndRemember(ctx, src, opt, record, key)
 }
 

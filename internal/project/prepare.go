@@ -42,6 +42,9 @@ func (p *Project) Variables(ctx context.Context) ([]string, error) {
 	return ws.Variables(), nil
 }
 
+// ErrUnready says that something is not at hand, and that it may not be made.
+var ErrUnready = errors.New("not at hand")
+
 // Prepare makes ready what the targets need: all variables where none is named.
 func (p *Project) Prepare(ctx context.Context, targets ...string) (*Prepared, error) {
 	pr, err := p.contracts(ctx)
@@ -56,6 +59,9 @@ func (p *Project) Prepare(ctx context.Context, targets ...string) (*Prepared, er
 		return nil, err
 	}
 	if err := pr.images(ctx); err != nil {
+		if errors.Is(err, images.ErrUnbuilt) {
+			err = fmt.Errorf("%w: %w", ErrUnready, err)
+		}
 		return nil, err
 	}
 	if err := pr.sources(ctx); err != nil {
@@ -155,7 +161,7 @@ func (pr *preparation) image(ctx context.Context, ref string, made *producer, bu
 	if made.image = built[ref]; made.image != nil {
 		return nil
 	}
-	opt := images.BuildOptions{Locked: pr.cfg.Locked, Progress: func(e images.Event) {
+	opt := images.BuildOptions{Locked: pr.cfg.Locked, Known: pr.cfg.Known, Progress: func(e images.Event) {
 		if e.Kind == images.EventNotice {
 			pr.notice("%s: %s", e.Image, e.Text)
 		} else if e.Kind == images.EventStep {
@@ -362,6 +368,9 @@ func (pr *preparation) inspection(ctx context.Context, inst *config.Producer, sh
 	kept := filepath.Join(pr.cfg.Cache, "inspections", id.Hex()+".json")
 	if b, err := os.ReadFile(kept); err == nil {
 		return parseInspection(b)
+	}
+	if pr.cfg.Known {
+		return nil, ErrUnready
 	}
 	pr.step("describe source %s", inst.Sources[role])
 	b, err := pr.runInspect(ctx, inst, shared, request, role)

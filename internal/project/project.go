@@ -37,6 +37,7 @@ type Config struct {
 	Locked  bool     // nothing that is not as cube.lock pins it
 	Offline bool     // nothing is fetched
 	DryRun  bool     // cube.lock is not written, and no cube is made
+	Known   bool     // nothing is made ready either: what is not at hand is an ErrUnready
 	Update  bool     // sources of the network are fetched anew, whatever cube.lock pins
 
 	Images images.Config
