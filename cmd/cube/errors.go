@@ -50,6 +50,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	err = a.place(ctx, err)
 	code := exitCode(ctx, err)
 	var said *exitError
 	if errors.As(err, &said) && said.err == nil {
@@ -60,15 +61,34 @@ func (a *app) report(ctx context.Context, err error) int {
 		return code
 	}
 	if a.json {
-		b, _ := json.Marshal(map[string]any{"type": "error", "error": err.Error(), "exit": code, "hint": hint(err)})
+		b, _ := json.Marshal(errorLine(err, code))
 		fmt.Fprintf(a.stderr, "%s\n", b)
 		return code
 	}
-	fmt.Fprintf(a.stderr, "error: %v\n", err)
+	fmt.Fprintf(a.stderr, "error: %s\n", local(err.Error()))
 	if h := hint(err); h != "" {
 		fmt.Fprintf(a.stderr, "  %s\n", strings.ReplaceAll(h, "\n", "\n  "))
 	}
 	return code
+}
+
+// errorLine is an error as a line of JSON, with the first place in a file that
+// it is about.
+func errorLine(err error, code int) any {
+	line := struct {
+		Type   string `json:"type"`
+		Error  string `json:"error"`
+		Exit   int    `json:"exit"`
+		Hint   string `json:"hint,omitempty"`
+		File   string `json:"file,omitempty"`
+		Line   int    `json:"line,omitempty"`
+		Column int    `json:"column,omitempty"`
+	}{Type: "error", Error: err.Error(), Exit: code, Hint: hint(err)}
+	var at *yamlfile.Error
+	if errors.As(err, &at) {
+		line.File, line.Line, line.Column = at.File, at.Line, at.Column
+	}
+	return line
 }
 
 func exitCode(ctx context.Context, err error) int {
