@@ -37,6 +37,7 @@ type projectFlags struct {
 	offline bool
 	dryRun  bool // by commands that only look
 	update  bool
+	known   bool // and that make nothing ready for it
 }
 
 func (f *projectFlags) add(c *cobra.Command) {
@@ -55,7 +56,7 @@ func (a *app) open(f projectFlags, step func(string)) (*project.Project, error) 
 		return nil, err
 	}
 	p, err := project.Open(project.Config{Dir: a.dir, Cache: cache, Sets: f.sets, Folders: filepath.SplitList(a.env("CUBE_SOURCES")),
-		Locked: f.locked, Offline: f.offline, DryRun: f.dryRun, Update: f.update, Runner: a.sandbox, Notice: a.notice, Step: step})
+		Locked: f.locked, Offline: f.offline, DryRun: f.dryRun, Known: f.known, Update: f.update, Runner: a.sandbox, Notice: a.notice, Step: step})
 	a.project = p
 	return p, err
 }
