@@ -2,6 +2,7 @@ package zarr
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -22,9 +23,9 @@ var (
 	ErrUnsupported = codec.ErrUnsupported
 	// ErrRange says that a region or a chunk index lies outside the array, or
 	// that a buffer does not fit it.
-	ErrRange = fmt.Errorf("out of range")
+	ErrRange = errors.New("out of range")
 	// ErrKey says that a key is not a legal one; see [ValidKey].
-	ErrKey = fmt.Errorf("invalid key")
+	ErrKey = errors.New("invalid key")
 )
 
 // A Reader gives the values of keys.
