@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -17,7 +18,8 @@ import (
 // Canonical returns v as canonical JSON (RFC 8785): keys sorted by UTF-16 code
 // units, no white space, numbers as ECMAScript prints them. An integer that a
 // double cannot hold exactly is written as the string "int:0x…" or "int:-0x…",
-// so that no digit is lost. NaN and infinities are errors, as in encoding/json.
+// so that no digit is lost. NaN and infinities are errors, as in encoding/json,
+// and so are duplicate keys.
 func Canonical(v any) ([]byte, error) {
 	raw, ok := v.(json.RawMessage)
 	if !ok {
@@ -25,17 +27,15 @@ func Canonical(v any) ([]byte, error) {
 		if raw, err = json.Marshal(v); err != nil {
 			return nil, fmt.Errorf("canonical JSON: %w", err)
 		}
+	} else if !json.Valid(raw) {
+		return nil, errors.New("canonical JSON: not JSON")
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var tree any
-	if err := dec.Decode(&tree); err != nil {
+	c := canon{src: raw}
+	out, err := c.value(make([]byte, 0, len(raw)))
+	if err != nil {
 		return nil, fmt.Errorf("canonical JSON: %w", err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("canonical JSON: more than one value")
-	}
-	return appendCanonical(nil, tree)
+	return out, nil
 }
 
 // hashCanonical digests v's canonical JSON under a domain prefix, so that no
@@ -52,62 +52,162 @@ func hashCanonical(domain string, v any) (Digest, []byte, error) {
 	return Digest(h.Sum(nil)), b, nil
 }
 
-func appendCanonical(b []byte, v any) ([]byte, error) {
-	switch v := v.(type) {
-	case nil:
-		return append(b, "null"...), nil
-	case bool:
-		return strconv.AppendBool(b, v), nil
-	case string:
-		return appendString(b, v), nil
-	case json.Number:
-		return appendNumber(b, v)
-	case []any:
-		return appendArray(b, v)
-	case map[string]any:
-		return appendObject(b, v)
-	}
-	return nil, fmt.Errorf("canonical JSON: unexpected %T", v)
+// canon rewrites JSON that is known to be valid.
+type canon struct {
+	src []byte
+	pos int
 }
 
-func appendArray(b []byte, v []any) (_ []byte, err error) {
+func (c *canon) space() {
+	for c.pos < len(c.src) {
+		switch c.src[c.pos] {
+		case ' ', '\t', '\n', '\r':
+			c.pos++
+		default:
+			return
+		}
+	}
+}
+
+// value appends the next value.
+func (c *canon) value(b []byte) ([]byte, error) {
+	c.space()
+	switch c.src[c.pos] {
+	case '{':
+		return c.object(b)
+	case '[':
+		return c.array(b)
+	case '"':
+		s, err := c.str()
+		if err != nil {
+			return nil, err
+		}
+		return append(b, s...), nil
+	}
+	start := c.pos
+	for c.pos < len(c.src) && !strings.ContainsRune(",]} \t\n\r", rune(c.src[c.pos])) {
+		c.pos++
+	}
+	switch word := c.src[start:c.pos]; word[0] {
+	case 't', 'f', 'n':
+		return append(b, word...), nil
+	default:
+		return appendNumber(b, string(word))
+	}
+}
+
+// next passes a comma, and reports whether the end was there instead.
+func (c *canon) next(end byte) (done bool) {
+	c.space()
+	done = c.src[c.pos] == end
+	if done || c.src[c.pos] == ',' {
+		c.pos++
+	}
+	c.space()
+	return done
+}
+
+func (c *canon) array(b []byte) (_ []byte, err error) {
 	b = append(b, '[')
-	for i, e := range v {
-		if i > 0 {
+	c.pos++
+	for first := true; !c.next(']'); first = false {
+		if !first {
 			b = append(b, ',')
 		}
-		if b, err = appendCanonical(b, e); err != nil {
+		if b, err = c.value(b); err != nil {
 			return nil, err
 		}
 	}
 	return append(b, ']'), nil
 }
 
-func appendObject(b []byte, v map[string]any) (_ []byte, err error) {
-	keys := make([]string, 0, len(v))
-	for k := range v {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b string) int {
-		return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
-	})
-	b = append(b, '{')
-	for i, k := range keys {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(appendString(b, k), ':')
-		if b, err = appendCanonical(b, v[k]); err != nil {
+// member is a key and its value, both canonical.
+type member struct{ key, value []byte }
+
+func (c *canon) object(b []byte) ([]byte, error) {
+	var room [16]member
+	members := room[:0]
+	c.pos++
+	for !c.next('}') {
+		key, err := c.str()
+		if err != nil {
 			return nil, err
 		}
+		c.space()
+		c.pos++ // the colon
+		start := len(b)
+		if b, err = c.value(b); err != nil { // behind what is there: it is moved below
+			return nil, err
+		}
+		members = append(members, member{key, slices.Clone(b[start:])})
+		b = b[:start]
+	}
+	slices.SortFunc(members, func(x, y member) int { return compareKeys(x.key, y.key) })
+	b = append(b, '{')
+	for i, m := range members {
+		if i > 0 {
+			if bytes.Equal(m.key, members[i-1].key) {
+				return nil, fmt.Errorf("key %s twice", m.key)
+			}
+			b = append(b, ',')
+		}
+		b = append(append(append(b, m.key...), ':'), m.value...)
 	}
 	return append(b, '}'), nil
 }
 
+// compareKeys compares quoted keys by their UTF-16 code units.
+func compareKeys(a, b []byte) int {
+	if plain(a) && plain(b) {
+		return bytes.Compare(a[1:len(a)-1], b[1:len(b)-1])
+	}
+	return slices.Compare(units(a), units(b))
+}
+
+// plain reports whether bytes sort as code units do: ASCII without escapes.
+func plain(s []byte) bool {
+	for _, c := range s {
+		if c >= utf8.RuneSelf || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+func units(quoted []byte) []uint16 {
+	var s string
+	if json.Unmarshal(quoted, &s) != nil {
+		return nil
+	}
+	return utf16.Encode([]rune(s))
+}
+
+// str returns the next string in canonical form, with its quotes.
+func (c *canon) str() ([]byte, error) {
+	start := c.pos
+	c.pos++
+	for c.src[c.pos] != '"' {
+		if c.src[c.pos] == '\\' {
+			c.pos++
+		}
+		c.pos++
+	}
+	c.pos++
+	quoted := c.src[start:c.pos]
+	if plain(quoted) {
+		return quoted, nil
+	}
+	var s string
+	if err := json.Unmarshal(quoted, &s); err != nil {
+		return nil, err
+	}
+	return appendString(nil, s), nil
+}
+
 const maxExact = 1 << 53
 
-func appendNumber(b []byte, n json.Number) ([]byte, error) {
-	if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
+func appendNumber(b []byte, n string) ([]byte, error) {
+	if i, err := strconv.ParseInt(n, 10, 64); err == nil {
 		if i >= -maxExact && i <= maxExact {
 			return strconv.AppendInt(b, i, 10), nil
 		}
@@ -116,12 +216,12 @@ func appendNumber(b []byte, n json.Number) ([]byte, error) {
 		}
 		return fmt.Appendf(b, `"int:0x%x"`, i), nil
 	}
-	if u, err := strconv.ParseUint(string(n), 10, 64); err == nil {
+	if u, err := strconv.ParseUint(n, 10, 64); err == nil {
 		return fmt.Appendf(b, `"int:0x%x"`, u), nil
 	}
-	f, err := strconv.ParseFloat(string(n), 64)
+	f, err := strconv.ParseFloat(n, 64)
 	if err != nil || math.IsInf(f, 0) {
-		return nil, fmt.Errorf("canonical JSON: number %s is out of range", n)
+		return nil, fmt.Errorf("number %s is out of range", n)
 	}
 	if f == 0 {
 		return append(b, '0'), nil

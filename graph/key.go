@@ -173,11 +173,11 @@ func (v *Vertex) Derivation(s Shared, versions []Digest) Derivation {
 	return d
 }
 
-// Request returns what the container of a tile's action is told, as canonical
-// JSON.
-func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Window) ([]byte, error) {
+// Request returns what the container of a tile's action is told, and the same
+// as canonical JSON: the bytes that it finds.
+func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Window) (*Request, []byte, error) {
 	box := tile.Box
-	r := Request{Version: RequestVersion, Operation: OpRun, Params: s.Params, Seed: seed(shared, box),
+	r := &Request{Version: RequestVersion, Operation: OpRun, Params: s.Params, Seed: seed(shared, box),
 		Tile: &box, Grid: NewRequestGrid(v.Grid, box),
 		Inputs: map[string]RequestInput{}, Outputs: map[string]RequestOutput{}, Sources: requestSources(s)}
 	if len(r.Params) == 0 {
@@ -189,7 +189,8 @@ func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Wind
 	for _, o := range v.Outputs {
 		r.Outputs[o.Role] = o.request(box)
 	}
-	return Canonical(r)
+	b, err := Canonical(r)
+	return r, b, err
 }
 
 // InspectRequest returns what a producer is told that describes its source.

@@ -257,7 +257,7 @@ func TestALargerDomainKeepsTheRequestsOfItsTiles(t *testing.T) {
 		d, _, _ := s.Digest()
 		out := map[string]grid.Box{}
 		for tile := range v.Tiles() {
-			r, err := v.Request(s, d, tile, v.Windows(tile))
+			_, r, err := v.Request(s, d, tile, v.Windows(tile))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,7 +3,6 @@ package solve
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,6 +23,7 @@ type job struct {
 	windows []graph.Window
 	arrays  []cube.Array // by window
 	request []byte
+	told    *graph.Request // what request says
 	cover   graph.Digest
 	values  [][]byte // by window, once they are read
 	action  graph.Action
@@ -108,7 +108,7 @@ func (b *build) layout(v *vertex, o *graph.Output) cube.Layout {
 
 // describe makes the request and the cover key.
 func (b *build) describe(ctx context.Context, j *job) (err error) {
-	if j.request, err = j.Request(j.shared, j.digest, j.tile, j.windows); err != nil {
+	if j.told, j.request, err = j.Request(j.shared, j.digest, j.tile, j.windows); err != nil {
 		return err
 	}
 	cover := graph.Cover{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.CoverWindow{}}
@@ -313,10 +313,7 @@ func (b *build) containerAction(ctx context.Context, j *job) (containers.Action,
 	inst := j.Instance
 	a := containers.Action{Name: inst.Name + "-" + j.id.Short(), Image: inst.Image, Request: j.request,
 		CPUs: j.shared.CPUs, Limits: inst.Limits()}
-	var req graph.Request
-	if err := json.Unmarshal(j.request, &req); err != nil {
-		return a, err
-	}
+	req := j.told
 	a.Outputs = req.Outputs
 	var err error
 	if a.Layers, err = b.Provider.Layers(ctx, inst); err != nil {
