@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
@@ -66,8 +67,9 @@ func benchBuild(b *testing.B, n int64, again func(i int, ws *graph.Workspace), t
 			again(0, ws)
 		}
 		b.StartTimer()
+		start := time.Now()
 		r := run(ws)
-		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(max(1, r.Count.Sum())), "µs/tile")
+		b.ReportMetric(float64(time.Since(start).Microseconds())/float64(max(1, r.Count.Sum())), "µs/tile")
 	}
 }
 
