@@ -129,6 +129,9 @@ func (s *sheet) measureKey() {
 	} else {
 		k.below, k.above = s.beyond()
 		k.ticks, k.dec = Ticks(s.Lo, s.Hi, 6)
+		if s.Colors.Cyclic && s.Hi-s.Lo == 360 {
+			k.ticks, k.dec = []float64{s.Lo, s.Lo + 90, s.Lo + 180, s.Lo + 270, s.Hi}, 0
+		}
 		for _, t := range k.ticks {
 			widest = math.Max(widest, s.letters.width(number(t, k.dec), s.small()))
 		}
