@@ -70,6 +70,8 @@ var commands = []func(*app) *cobra.Command{
 	newPlanCommand,
 	newWhyCommand,
 	newLsCommand,
+	newShowCommand,
+	newPlotCommand,
 	newVersionCommand,
 }
 
