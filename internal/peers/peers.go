@@ -57,6 +57,9 @@ func Python(t testing.TB) string {
 	return ""
 }
 
+// Interpreter is Python for callers without a test.
+func Interpreter() (string, error) { return python() }
+
 // Run runs script with args in the peers' interpreter and returns its standard
 // output. A warning is an error, unless it is one about deprecation, which
 // Python does not show its users either; and so is a word on standard error.

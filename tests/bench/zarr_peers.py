@@ -9,7 +9,8 @@ float32 in chunks of 512 x 512; series, 48 x side/8 x side/8 (at least 1024) in 
 1 x 512 x 512. Codec: zstd level 3 alone, and blosc (zstd, byte shuffle).
 Prints, per operation, MB of decoded data (1e6 bytes) by the clock and per
 CPU-second, medians (with --best the best of the runs, which on a busy machine
-says more), and the ratio of ours to the fastest other.
+says more), and the ratio of ours to the fastest other. The file that --json
+names gets the figures of every run.
 """
 import argparse
 import json
@@ -200,7 +201,7 @@ for (work, operation), by in results.items():
     median = {p: [middle(v[i] for v in runs) for i in (0, 1)] for p, runs in by.items()}
     others = [median[p] for p in median if p != "cube"]
     ratio = [median["cube"][i] / max(o[i] for o in others) for i in (0, 1)]
-    rows.append({"work": work, "operation": operation, "MB/s": {p: round(m[0]) for p, m in median.items()}, "MB per CPU-second": {p: round(m[1]) for p, m in median.items()}, "ratio": round(ratio[0], 2), "ratio per CPU-second": round(ratio[1], 2)})
+    rows.append({"work": work, "operation": operation, "clock": {p: [v[0] for v in runs] for p, runs in by.items()}, "cpu": {p: [v[1] for v in runs] for p, runs in by.items()}})
     print(f"{work:13s} {operation:26s} x{ratio[0]:.2f} clock, x{ratio[1]:.2f} CPU   " + "  ".join(f"{p} {m[0]:.0f}/{m[1]:.0f}" for p, m in median.items()))
 if args.json:
     with open(args.json, "w") as f:

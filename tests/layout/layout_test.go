@@ -53,7 +53,7 @@ var rooms = map[string][]string{
 	"cmd/cube": append([]string{"containers", "graph/solve", "images", "lineage", "dagger", "internal/config",
 		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile"}, below...),
 	"cmd/cube-worker": {"containers"},
-	"tests":           below,
+	"tests":           append([]string{"internal/peers"}, below...),
 }
 
 // cRooms may call C; all else builds without it.

@@ -1,0 +1,85 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// cost is what a process took from its start to its end.
+type cost struct {
+	wall time.Duration
+	cpu  time.Duration // of it and of the children it waited for
+	rss  int64         // its largest, in bytes
+}
+
+// ms is the time by the clock, in milliseconds.
+func (c cost) ms() float64 { return milliseconds(c.wall) }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// time runs a command in a folder and says what it cost. What it prints goes
+// into a file, which an error quotes.
+func (l *lab) time(ctx context.Context, dir string, argv ...string) (cost, error) {
+	out, err := os.CreateTemp(l.dir, "output-")
+	if err != nil {
+		return cost{}, err
+	}
+	defer os.Remove(out.Name())
+	defer out.Close()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, l.env, out, out
+	started := time.Now()
+	err = cmd.Run()
+	c := cost{wall: time.Since(started)}
+	if err != nil {
+		text, _ := os.ReadFile(out.Name())
+		return c, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, tail(text))
+	}
+	c.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		c.rss = u.Maxrss << 10
+	}
+	return c, nil
+}
+
+// do runs a command whose time does not matter.
+func (l *lab) do(ctx context.Context, dir string, argv ...string) error {
+	_, err := l.time(ctx, dir, argv...)
+	return err
+}
+
+func tail(text []byte) string {
+	const most = 2000
+	if len(text) > most {
+		text = text[len(text)-most:]
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// keepGo has a home of its own use the caches of Go that are there.
+func keepGo(env *[]string) error {
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GOFLAGS"} {
+		out, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			return fmt.Errorf("go env %s: %w", name, err)
+		}
+		*env = append(*env, name+"="+strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// find looks for a program, and says what is missing where it is not there.
+func (l *lab) find(name, for_ string) (string, bool) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		l.skip("%s: no %s here", for_, name)
+	}
+	return path, err == nil
+}
