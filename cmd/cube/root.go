@@ -69,6 +69,7 @@ var commands = []func(*app) *cobra.Command{
 	newBuildCommand,
 	newPlanCommand,
 	newWhyCommand,
+	newGraphCommand,
 	newLsCommand,
 	newShowCommand,
 	newPlotCommand,
