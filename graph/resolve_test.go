@@ -279,12 +279,13 @@ func TestALargerDomainKeepsTheRequestsOfItsTiles(t *testing.T) {
 	}
 }
 
-func TestNearestFindsTypingMistakesAndNothingElse(t *testing.T) {
+func TestNearestFindsWhatWasMeant(t *testing.T) {
 	t.Parallel()
-	have := []string{"elevation", "slope", "aspect"}
-	for name, want := range map[string]string{"slpoe": "slope", "elevatoin": "elevation", "aspec": "aspect", "wind": "", "slope": ""} {
-		if got := Nearest(name, have); got != want {
-			t.Errorf("%s: %q, want %q", name, got, want)
+	choices := []string{"replace", "first", "monotone_max", "monotone_min", "sum", "mean", "error", "y", "x"}
+	for name, want := range map[string]string{"repalce": "replace", "monoton_max": "monotone_max", "SUM": "sum", "maen": "mean",
+		"fir": "first", "xyzzy": "", "": "", "z": "x", "errors": "error"} {
+		if got := Nearest(name, choices); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
 		}
 	}
 }

@@ -259,10 +259,7 @@ func OneOf[T ~string](r *Report, n *Node, what string, choices []T) T {
 	}
 	if !slices.Contains(words, s) {
 		e := r.Errorf(n, "unknown %s %s", what, quote(s))
-		e.Choices, e.Hint = words, OneOfThese(words)
-		if near := Nearest(s, words); near != "" {
-			e.Hint = "did you mean " + near + "?"
-		}
+		e.Choices, e.Hint = words, DidYouMean(s, words)
 		return ""
 	}
 	return T(s)

@@ -118,14 +118,3 @@ func TestNestingIsBounded(t *testing.T) {
 		}
 	}
 }
-
-func TestNearestFindsWhatWasMeant(t *testing.T) {
-	t.Parallel()
-	choices := []string{"replace", "first", "monotone_max", "monotone_min", "sum", "mean", "error", "y", "x"}
-	for name, want := range map[string]string{"repalce": "replace", "monoton_max": "monotone_max", "SUM": "sum", "maen": "mean",
-		"fir": "first", "xyzzy": "", "": "", "z": "x", "errors": "error"} {
-		if got := Nearest(name, choices); got != want {
-			t.Errorf("%q: %q, want %q", name, got, want)
-		}
-	}
-}

@@ -46,12 +46,13 @@ var rooms = map[string][]string{
 	"internal/project":  append([]string{"containers", "images", "internal/config", "internal/source", "internal/yamlfile"}, below...),
 	"internal/ui":       append([]string{"graph/solve", "containers", "lineage", "images", "internal/config"}, below...),
 	"internal/npy":      {},
-	"internal/yamlfile": {},
+	"internal/survey":   below,
+	"internal/yamlfile": {"graph", "cube/grid"},
 	"internal/peers":    {}, // for tests
 	"sdk":               {},
 
 	"cmd/cube": append([]string{"containers", "graph/solve", "images", "lineage", "dagger", "internal/config",
-		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile"}, below...),
+		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey"}, below...),
 	"cmd/cube-worker": {"containers"},
 	"tests":           append([]string{"internal/peers"}, below...),
 }
