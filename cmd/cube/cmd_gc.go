@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/images"
+	"github.com/cubebuild/cube/internal/ui"
+	"github.com/spf13/cobra"
+)
+
+type gcOptions struct {
+	keep   int
+	dryRun bool
+	images bool
+	age    time.Duration
+}
+
+func newGCCommand(a *app) *cobra.Command {
+	var o gcOptions
+	c := &cobra.Command{
+		Use:     "gc",
+		Short:   "free what no variable needs any more",
+		GroupID: groupMachine,
+		Long: `Gc frees versions that are no variable's newest, with the results and chunks that
+only they need: to have such a version again, its actions run again. What cube.lock
+pins stays. It waits for no build: while one is going on it says so and does
+nothing.`,
+		Example: `  cube gc --dry-run
+  cube gc --keep 3                 # the three newest versions of each variable stay
+  cube gc --images --age 720h      # images not used for 30 days, for all workspaces`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runGC(c.Context(), a, o) },
+	}
+	f := c.Flags()
+	f.IntVar(&o.keep, "keep", 1, "how many of each variable's newest versions stay")
+	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be freed")
+	f.BoolVar(&o.images, "images", false, "also free images and downloads that were not used for long")
+	f.DurationVar(&o.age, "age", 30*24*time.Hour, "with --images: how long is long")
+	c.MarkFlagsMutuallyExclusive("dry-run", "images")
+	return c
+}
+
+func runGC(ctx context.Context, a *app, o gcOptions) error {
+	if o.keep < 1 {
+		return &usageError{errors.New("--keep: at least 1; a variable goes with cube rm")}
+	}
+	g, err := a.look(ctx)
+	if err != nil {
+		return err
+	}
+	if g.cube != nil {
+		if err := g.collect(ctx, o); err != nil {
+			return err
+		}
+	}
+	if !o.images {
+		return nil
+	}
+	freed, err := g.proj.Images.GC(ctx, images.GCOptions{Age: o.age, Keep: g.keptImages()})
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printLines(map[string]any{"type": "gc", "what": "images", "images": freed.Images, "layers": freed.Layers,
+			"downloads": freed.Downloads, "bytes": freed.Bytes})
+	}
+	_, err = fmt.Fprintf(a.stdout, "freed %s: %s, %s, %s\n", ui.Bytes(freed.Bytes), plural(freed.Images, "image"),
+		plural(freed.Layers, "layer"), plural(freed.Downloads, "download"))
+	return err
+}
+
+// keptImages are the images that cube.lock pins.
+func (g *gallery) keptImages() []string {
+	var keep []string
+	for _, img := range g.proj.Lock.Images {
+		for _, pin := range img.Platforms {
+			keep = append(keep, pin.Config)
+		}
+	}
+	return keep
+}
+
+// collect frees what the cube does not need.
+func (g *gallery) collect(ctx context.Context, o gcOptions) error {
+	conf := cube.GCConfig{Versions: importedVersions(g.proj.Lock), Result: solve.ResultObjects, DryRun: o.dryRun}
+	heads, err := g.cube.Heads(ctx)
+	if err != nil {
+		return err
+	}
+	for name := range heads {
+		versions, err := g.versions(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, h := range versions[max(0, len(versions)-o.keep):] {
+			if g.cube.HasVersion(h.Version) {
+				conf.Versions = append(conf.Versions, h.Version)
+			}
+		}
+	}
+	freed, err := g.cube.GC(ctx, conf)
+	if errors.Is(err, cube.ErrBusy) {
+		return fmt.Errorf("%w: try again when it is over", err)
+	}
+	if err != nil {
+		return err
+	}
+	a := g.app
+	if a.json {
+		return a.printLines(map[string]any{"type": "gc", "what": "cube", "versions": freed.Versions, "results": freed.Results,
+			"objects": freed.Objects, "bytes": freed.Bytes, "dry_run": o.dryRun})
+	}
+	verb := "freed"
+	if o.dryRun {
+		verb = "would free"
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s %s: %s, %s, %s\n", verb, ui.Bytes(freed.Bytes), plural(int(freed.Versions), "version"),
+		plural(int(freed.Results), "result"), plural(int(freed.Objects), "object"))
+	return err
+}
