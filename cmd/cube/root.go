@@ -73,6 +73,10 @@ var commands = []func(*app) *cobra.Command{
 	newLsCommand,
 	newShowCommand,
 	newPlotCommand,
+	newQueryCommand,
+	newDuCommand,
+	newRmCommand,
+	newGCCommand,
 	newVersionCommand,
 }
 
