@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -20,6 +21,7 @@ const dockerImage = "cube-bench"
 // docker is a daemon of our own: its data, its socket, and no network.
 type docker struct {
 	client, socket string
+	group          string // the parent of its containers' cgroups
 	daemon         *exec.Cmd
 	log            bytes.Buffer
 	done           chan error
@@ -45,9 +47,10 @@ func startDocker(ctx context.Context, l *lab, root string) (*docker, bool, error
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, false, err
 	}
-	d := &docker{client: client, socket: "unix://" + filepath.Join(dir, "socket"), done: make(chan error, 1)}
+	d := &docker{client: client, socket: "unix://" + filepath.Join(dir, "socket"), done: make(chan error, 1),
+		group: "cube-bench-" + strconv.Itoa(os.Getpid())}
 	d.daemon = exec.Command(server, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
-		"--pidfile", filepath.Join(dir, "pid"), "-H", d.socket, "--bridge=none", "--iptables=false")
+		"--pidfile", filepath.Join(dir, "pid"), "-H", d.socket, "--bridge=none", "--iptables=false", "--cgroup-parent", "/"+d.group)
 	d.daemon.Stdout, d.daemon.Stderr = &d.log, &d.log
 	// A signal to the terminal's group is for us; the daemon is stopped in order.
 	d.daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -105,18 +108,31 @@ func (d *docker) load(ctx context.Context, root string) error {
 func (d *docker) run(p *payload) []string {
 	return []string{d.client, "-H", d.socket, "run", "--rm", "--network", "none", "--read-only", "--user", "65534:65534", "--cap-drop", "ALL",
 		"-v", p.request + ":/cube/request.json:ro", "-v", p.in + ":/cube/in:ro",
-		"--tmpfs", "/cube/out:mode=777", "--tmpfs", "/cube/scratch:mode=777", "--tmpfs", "/tmp", "-w", "/cube/scratch", dockerImage}
+		"--tmpfs", "/cube/out", "--tmpfs", "/cube/scratch", "--tmpfs", "/tmp", "-w", "/cube/scratch", dockerImage}
 }
 
-// stop ends the daemon and waits for its end.
+// stop ends the daemon, waits for its end and removes the cgroups it leaves.
 func (d *docker) stop() error {
 	if err := d.daemon.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop dockerd: %w", err)
 	}
 	select {
 	case <-d.done:
-		return nil
+		return d.removeGroups()
 	case <-time.After(30 * time.Second):
 		return errors.Join(errors.New("dockerd did not stop within 30 s"), d.daemon.Process.Kill())
 	}
+}
+
+// removeGroups removes the cgroups of the daemon's containers, which are empty.
+func (d *docker) removeGroups() error {
+	var errs []error
+	for _, pattern := range []string{"/sys/fs/cgroup/" + d.group, "/sys/fs/cgroup/*/" + d.group} {
+		dirs, err := filepath.Glob(pattern)
+		errs = append(errs, err)
+		for _, dir := range dirs {
+			errs = append(errs, os.Remove(dir))
+		}
+	}
+	return errors.Join(errs...)
 }
