@@ -5,7 +5,7 @@
 //
 //	objects/<2 hex>/<64 hex>   a source's bytes, read-only, named by their SHA-256
 //	stats.json                 what local files hashed to, with what stat said of them
-//	temp/                      what is being fetched
+//	temp/                      what is being written; locked by its writer
 //
 // A stat is a hint: a file whose size, times and inode are as they were is not
 // read again, unless it was changed so shortly before it was read that its
@@ -46,8 +46,9 @@ type Config struct {
 // Cache keeps sources. Its methods may be called at once, by several processes
 // too.
 type Cache struct {
-	cfg   Config
-	stats *stats
+	cfg      Config
+	stats    *stats
+	verified verified
 }
 
 const defaultMaxSize = 64 << 30
@@ -57,7 +58,7 @@ func Open(c Config) *Cache {
 	if c.MaxSize == 0 {
 		c.MaxSize = defaultMaxSize
 	}
-	return &Cache{cfg: c, stats: openStats(filepath.Join(c.Dir, "stats.json"))}
+	return &Cache{cfg: c, stats: openStats(filepath.Join(c.Dir, "stats.json"), filepath.Join(c.Dir, "temp"))}
 }
 
 // Pin is a source's bytes: their digest and number.
@@ -122,6 +123,7 @@ func localPath(base, uri string) (string, bool, error) {
 }
 
 // Path returns the file that holds a source's bytes, and whether it is there.
+// The bytes are not looked at; see Verified.
 func (c *Cache) Path(d graph.Digest) (string, bool) {
 	p := c.path(d)
 	_, err := os.Stat(p)
@@ -241,11 +243,7 @@ func (c *Cache) hashFile(path string) (Pin, error) {
 
 // take copies r into the cache. A length of -1 is unknown; any other is held to.
 func (c *Cache) take(ctx context.Context, r io.Reader, length int64) (_ Pin, err error) {
-	temp := filepath.Join(c.cfg.Dir, "temp")
-	if err := os.MkdirAll(temp, 0o755); err != nil {
-		return Pin{}, err
-	}
-	f, err := os.CreateTemp(temp, "fetch-")
+	f, err := createTemp(c.temp())
 	if err != nil {
 		return Pin{}, err
 	}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,7 +17,7 @@ const racy = 2 * time.Second
 // stats remembers what files hashed to. It is a hint: what cannot be read is
 // forgotten.
 type stats struct {
-	path string
+	path, temp string
 
 	once  sync.Once
 	mu    sync.Mutex
@@ -34,7 +35,7 @@ type stat struct {
 	Pin   Pin    `json:"pin"`
 }
 
-func openStats(path string) *stats { return &stats{path: path} }
+func openStats(path, temp string) *stats { return &stats{path: path, temp: temp} }
 
 func statOf(info os.FileInfo) stat {
 	s := stat{Size: info.Size(), MTime: info.ModTime().UnixNano()}
@@ -98,21 +99,17 @@ func (s *stats) save() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(s.path), "stats-")
+	f, err := createTemp(s.temp)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	if _, err := f.Write(b); err != nil {
-		f.Close()
-		return err
+	defer f.Close()
+	if _, err = f.Write(b); err == nil {
+		err = os.Rename(f.Name(), s.path)
 	}
-	if err := f.Close(); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, ignoreNotExist(os.Remove(f.Name())))
 	}
 	s.dirty = false
-	return os.Rename(f.Name(), s.path)
+	return nil
 }
