@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // GCOptions say what GC keeps. Images with a name always stay.
@@ -51,6 +53,27 @@ func (s *Store) GC(ctx context.Context, opt GCOptions) (Freed, error) {
 		return g.freed, fmt.Errorf("clean image store: %w", err)
 	}
 	return g.freed, nil
+}
+
+// Sweep removes what killed builds left half made. While a build is going on it
+// does nothing. It costs a look into a folder where there is nothing.
+func (s *Store) Sweep(ctx context.Context) error {
+	if entries, err := os.ReadDir(s.path("tmp")); err != nil || len(entries) == 0 {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	f, err := os.OpenFile(s.path("locks", "gc"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil // in use
+	}
+	all := func(string, fs.FileInfo) bool { return true }
+	return (&collector{store: s}).sweep(ctx, "tmp", all, nil)
 }
 
 type collector struct {

@@ -107,6 +107,14 @@ func (s *Store) init() error {
 
 // writeFile writes a file under its final name only when it is whole.
 func (s *Store) writeFile(name string, b []byte) error {
+	err := s.replaceFile(name, b)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = s.replaceFile(name, b) // a sweep took the first for a killed build's
+	}
+	return err
+}
+
+func (s *Store) replaceFile(name string, b []byte) error {
 	f, err := os.CreateTemp(s.path("tmp"), "file-")
 	if err != nil {
 		return err
