@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube/grid"
@@ -50,6 +51,11 @@ func (p *Project) Prepare(ctx context.Context, targets ...string) (*Prepared, er
 	pr, err := p.contracts(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if !p.cfg.DryRun { // first: what killed builds left takes up room
+		if err := errors.Join(p.Images.Sweep(ctx), p.Sources.Sweep()); err != nil {
+			return nil, err
+		}
 	}
 	bare := pr.bare()
 	if len(targets) == 0 {
@@ -285,6 +291,8 @@ func (pr *preparation) pinSource(ctx context.Context, src *config.Source) error 
 func (pr *preparation) sourceError(src *config.Source, err error) error {
 	hint := ""
 	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("source %s: %w", src.Name, err) // no mistake in cube.yaml
 	case errors.Is(err, source.ErrOffline):
 		hint = "a folder that holds the file may stand in for the network: CUBE_SOURCES"
 	case errors.Is(err, source.ErrChanged) && pr.cfg.Locked:
@@ -395,7 +403,10 @@ func (pr *preparation) runInspect(ctx context.Context, inst *config.Producer, sh
 		return nil, err
 	}
 	key := shared.Sources[role]
-	path, _ := pr.Sources.Path(key.SHA256)
+	path, err := pr.Source(ctx, graph.Source{Name: inst.Sources[role], SHA256: key.SHA256})
+	if err != nil {
+		return nil, err
+	}
 	var log bytes.Buffer
 	result, err := x.Run(ctx, containers.Action{Name: "inspect-" + inst.Name, Layers: layers, Image: *shared.Image,
 		Request: request, CPUs: 1, Log: &log, Outputs: graph.InspectOutputs(),

@@ -66,6 +66,7 @@ type Project struct {
 	mu      sync.Mutex
 	imgs    map[string]*images.Image // by config digest
 	staging *cube.Staging            // nil until something is too large for memory
+	scratch string                   // in its place, where there is no cube
 }
 
 // Open reads the workspace that holds the configured directory.
@@ -124,9 +125,13 @@ func (p *Project) Cube() (*cube.Cube, error) {
 
 // Close closes what was opened.
 func (p *Project) Close() error {
-	err := p.Sources.Save()
+	_ = p.Sources.Save() // a hint, which costs time where it is missing
+	var err error
 	if p.staging != nil {
-		err = errors.Join(err, p.staging.Close())
+		err = p.staging.Close()
+	}
+	if p.scratch != "" {
+		err = errors.Join(err, os.RemoveAll(p.scratch))
 	}
 	if p.cube != nil {
 		err = errors.Join(err, p.cube.Close())
@@ -239,13 +244,23 @@ func (p *Project) ImageByConfig(config string) *images.Image {
 	return p.imgs[config]
 }
 
-// Source implements solve.Provider.
-func (p *Project) Source(_ context.Context, s graph.Source) (string, error) {
-	path, ok := p.Sources.Path(s.SHA256)
-	if !ok {
-		return "", fmt.Errorf("source %s (%s) is not in the cache", s.Name, s.SHA256.Short())
+// Source implements solve.Provider. The bytes are verified, once a build; where
+// the cache's copy is damaged or gone, the source is brought in again, and is
+// what it was or an error.
+func (p *Project) Source(ctx context.Context, s graph.Source) (string, error) {
+	path, err := p.Sources.Verified(ctx, s.SHA256)
+	if err == nil || !errors.Is(err, source.ErrDamaged) && !errors.Is(err, fs.ErrNotExist) {
+		return path, err
 	}
-	return path, nil
+	src := p.File.Source(s.Name)
+	if src == nil {
+		return "", err
+	}
+	p.step("source %s: its copy in the cache is damaged or gone; bringing it in again", s.Name)
+	if _, pinErr := p.Sources.Pin(ctx, p.File.Dir(), src.URI, s.SHA256); pinErr != nil {
+		return "", fmt.Errorf("%w; to bring it in again: %w", err, pinErr)
+	}
+	return p.Sources.Verified(ctx, s.SHA256)
 }
 
 // Executor runs actions in the configured sandbox.
@@ -255,24 +270,31 @@ func (p *Project) Executor(ctx context.Context) (*containers.Executor, error) {
 	if p.executor != nil {
 		return p.executor, nil
 	}
-	c, err := p.Cube()
-	if err != nil {
+	if _, err := p.Cube(); err != nil && !errors.Is(err, cube.ErrNotCube) {
 		return nil, err
 	}
 	runner, err := p.cfg.Runner(ctx)
 	if err != nil {
 		return nil, err
 	}
-	staging := sync.OnceValues(func() (string, error) {
-		s, err := c.Stage()
-		if err != nil {
-			return "", err
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.staging = s
-		return s.Dir, nil
-	})
-	p.executor = containers.NewExecutor(containers.ExecutorConfig{Runner: runner, Staging: staging})
+	p.executor = containers.NewExecutor(containers.ExecutorConfig{Runner: runner, Staging: sync.OnceValues(p.stage)})
 	return p.executor, nil
+}
+
+// stage makes the folder for what is too large for memory: in the cube or,
+// where there is none in a dry run, among temporary files.
+func (p *Project) stage() (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cube == nil {
+		var err error
+		p.scratch, err = os.MkdirTemp("", "cube-")
+		return p.scratch, err
+	}
+	s, err := p.cube.Stage()
+	if err != nil {
+		return "", err
+	}
+	p.staging = s
+	return s.Dir, nil
 }
