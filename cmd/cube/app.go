@@ -10,6 +10,7 @@ import (
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/containers/native"
+	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/internal/project"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/spf13/cobra"
@@ -88,6 +89,18 @@ func (a *app) sandbox(context.Context) (containers.Runner, error) {
 		return nil, err
 	}
 	return a.runner, nil
+}
+
+// sweep removes what killed builds left behind in the cube and in the machine.
+func (a *app) sweep(ctx context.Context, c *cube.Cube) error {
+	if _, err := c.Sweep(ctx); err != nil {
+		return err
+	}
+	cache, err := a.cacheDir()
+	if err != nil {
+		return err
+	}
+	return native.Sweep(filepath.Join(cache, "sandbox"))
 }
 
 // close closes what was opened.

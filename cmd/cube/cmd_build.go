@@ -70,7 +70,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	if err != nil {
 		return err
 	}
-	if _, err := c.Sweep(ctx); err != nil {
+	if err := a.sweep(ctx, c); err != nil {
 		return err
 	}
 	host := hostOf(prep.Plan)

@@ -95,7 +95,7 @@ func (r *Runner) prepare(dir string) error {
 		return err
 	}
 	r.owner = fmt.Sprintf("%s%08x.", owner, rand.Uint32())
-	if err := sweep(filepath.Join(dir, "cgroups"), r.groups.dirs()); err != nil {
+	if err := sweep(filepath.Join(dir, noteFile), r.groups.dirs()); err != nil {
 		return fmt.Errorf("sweep cgroups: %w", err)
 	}
 	r.worker, err = openWorker(r.config.Worker)

@@ -60,6 +60,19 @@ func startTime(pid int) (string, error) {
 	return f[field], nil
 }
 
+// Sweep removes the leaves that killed runners of a state directory left. New
+// does so, too: Sweep is for those who find that they need no sandbox. It costs
+// a few system calls where there is nothing to remove.
+func Sweep(stateDir string) error {
+	if err := sweep(filepath.Join(stateDir, noteFile), nil); err != nil {
+		return fmt.Errorf("sweep cgroups: %w", err)
+	}
+	return nil
+}
+
+// noteFile is the name of the note of where runners made leaves.
+const noteFile = "cgroups"
+
 // sweep removes the leaves of processes that are gone, below the directories
 // given and those that earlier runners noted in the file.
 func sweep(note string, dirs []string) error {
