@@ -9,14 +9,10 @@ package main
 
 import (
 	"os"
-	"runtime"
 	"syscall"
 
 	"github.com/cubebuild/cube/containers/native/inside"
 )
-
-// A sandbox is built by the main thread: privileges belong to threads.
-func init() { runtime.LockOSThread() }
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "init" {

@@ -145,11 +145,11 @@ func (a *assembly) mountBind(m *Mount) error {
 	if err := a.makeTarget(m.Target, isDir); err != nil {
 		return err
 	}
-	if !m.Writable {
-		if fd, err := a.hide(m.Source, isDir); err == nil {
-			defer unix.Close(fd)
-			return a.move(fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH, m.Target)
+	if !m.Writable && a.hide(m.Source, isDir) == nil {
+		if isDir {
+			return a.attach("h", m.Target)
 		}
+		return a.attachClone("h/"+m.Source[strings.LastIndexByte(m.Source, '/')+1:], m.Target)
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
@@ -166,28 +166,31 @@ func (a *assembly) mountBind(m *Mount) error {
 	return a.move(fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH, m.Target)
 }
 
-// hide returns a detached mount of the source that does not tell its path: an
-// overlay of the directory, or a file of an overlay of its directory.
-func (a *assembly) hide(source string, isDir bool) (int, error) {
-	dir, file := source, ""
+// hide mounts on h/ an overlay of the source, or of the directory that it is a
+// file of, under a name that does not tell its path.
+func (a *assembly) hide(source string, isDir bool) error {
+	dir := source
 	if !isDir {
-		slash := strings.LastIndexByte(source, '/')
-		dir, file = source[:slash+1], source[slash+1:]
+		dir = source[:strings.LastIndexByte(source, '/')+1]
 	}
 	name := "s" + strconv.Itoa(a.hidden)
 	a.hidden++
 	if err := unix.Symlink(dir, "l/"+name); err != nil {
-		return -1, err
+		return err
 	}
-	if err := overlay(name+":../e", "../h"); err != nil {
-		return -1, err
+	return overlay(name+":../e", "../h")
+}
+
+// attachClone shows a file of what is mounted on h/ at the path inside the root.
+// The mount itself stays, below what is mounted there next, and goes with the
+// base: to unmount it would cost more than all the rest of this.
+func (a *assembly) attachClone(file, path string) error {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, file, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return blame("mount "+path+": open source", err)
 	}
-	fd, err := unix.OpenTree(unix.AT_FDCWD, "h/"+file, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if detach := unix.Unmount("h", unix.MNT_DETACH); err == nil && detach != nil {
-		unix.Close(fd)
-		return -1, detach
-	}
-	return fd, err
+	defer unix.Close(fd)
+	return a.move(fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH, path)
 }
 
 // mountTmpfs mounts an empty tmpfs that belongs to the payload.

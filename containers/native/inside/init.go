@@ -15,8 +15,8 @@ import (
 // Socket is the descriptor that the engine leaves its end of the talk on.
 const Socket = 3
 
-// Main is the life of the init. It must be called on the main thread, locked
-// to its goroutine, as the first thing of the program, and does not return.
+// Main is the life of the init. It must be called as the first thing of the
+// program, and does not return.
 func Main() {
 	err := live()
 	if err != nil {
@@ -56,6 +56,10 @@ func live() error {
 	if err := assemble(c, Socket); err != nil {
 		return err
 	}
+	// From here on it matters which thread does it: cgroups, identity and
+	// privileges belong to threads, and the payload inherits this one's. (Before,
+	// a locked thread would only have the runtime start another.)
+	runtime.LockOSThread()
 	if err := joinGroups(fds[len(fds)-int(c.Tasks):]); err != nil {
 		return err
 	}
@@ -164,7 +168,6 @@ func startPayload(c *Config, pids int, fds []int) (pid int, err error) {
 		Files: []uintptr{uintptr(null), output(c.Stdout), output(c.Stderr)},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
-	runtime.KeepAlive(fds)
 	return pid, blame("start "+path, err)
 }
 
