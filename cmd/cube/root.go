@@ -66,10 +66,13 @@ func newRootCommand(a *app) *cobra.Command {
 
 // commands are the constructors of all commands, in the order of help.
 var commands = []func(*app) *cobra.Command{
+	newInitCommand,
 	newBuildCommand,
 	newPlanCommand,
 	newWhyCommand,
 	newGraphCommand,
+	newLineageCommand,
+	newLogCommand,
 	newLsCommand,
 	newShowCommand,
 	newPlotCommand,
@@ -77,6 +80,12 @@ var commands = []func(*app) *cobra.Command{
 	newDuCommand,
 	newRmCommand,
 	newGCCommand,
+	newLockCommand,
+	newImageCommand,
+	newDoctorCommand,
+	newSchemaCommand,
+	newFsckCommand,
+	newCatalogCommand,
 	newVersionCommand,
 }
 
