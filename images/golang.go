@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // compileGo compiles the program for the image, bit by bit the same wherever
@@ -36,7 +37,7 @@ func (b *builder) compileGo(ctx context.Context, tmp string) (string, error) {
 		return "", fmt.Errorf("%w: go, 1.21 or later, which compiles this producer (on Debian 13 and later: apt-get install golang-go; elsewhere as the Go project's install page says)", ErrTool)
 	}
 	run := func(args ...string) ([]byte, error) {
-		return runGo(ctx, goTool, dir, b.goEnv(toolchain), args...)
+		return runGo(ctx, goTool, dir, append(b.goEnv(toolchain), "TMPDIR="+tmp), args...)
 	}
 	if b.src.Dir != "" {
 		if err := b.watchGo(run, mod); err != nil {
@@ -91,7 +92,7 @@ func goToolchain(mod string) (string, error) {
 // caches, with all that decides the program's bytes set.
 func (b *builder) goEnv(toolchain string) []string {
 	drop := []string{"GOFLAGS", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT", "GODEBUG", "GOFIPS140",
-		"GOWORK", "GOTOOLCHAIN", "CGO_ENABLED", "GO111MODULE", "GOROOT", "PWD"}
+		"GOWORK", "GOTOOLCHAIN", "GOTMPDIR", "TMPDIR", "CGO_ENABLED", "GO111MODULE", "GOROOT", "PWD"}
 	env := slices.DeleteFunc(slices.Clone(b.store.cfg.Env), func(kv string) bool {
 		k, _, _ := strings.Cut(kv, "=")
 		return slices.Contains(drop, k)
@@ -103,6 +104,8 @@ func (b *builder) goEnv(toolchain string) []string {
 func runGo(ctx context.Context, tool, dir string, env []string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir, cmd.Env = dir, env
+	// Interrupted, it tidies up; what it left is in TMPDIR, which is ours.
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, time.Second
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
