@@ -128,6 +128,18 @@ func TestPayloadReachesNoNetworkButItsOwnLoopback(t *testing.T) {
 	}
 }
 
+func TestEachPayloadFindsAnUnusedNetwork(t *testing.T) {
+	r := newRunner(t, native.Config{})
+	look := probe(t, "read", "/proc/self/net/dev", "/proc/self/net/snmp", "/proc/self/net/netstat", "/proc/self/net/sockstat", "/proc/self/net/tcp", "/proc/self/net/unix")
+	first := succeed(t, r, look)
+	for range 3 {
+		succeed(t, r, probe(t, "dial", "tcp!192.0.2.1:80"))
+		if diff := cmp.Diff(first, succeed(t, r, look)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 // outsideAddress is where the host listens on a device that is not lo.
 func outsideAddress() string {
 	addresses, _ := net.InterfaceAddrs()

@@ -113,7 +113,7 @@ func namespaceCheck() Check {
 		Name: "namespaces", Required: true,
 		Advice: "run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); in a container, give it SYS_ADMIN or seccomp=unconfined",
 	}
-	sys := &syscall.SysProcAttr{Cloneflags: namespaces | unix.CLONE_NEWCGROUP}
+	sys := &syscall.SysProcAttr{Cloneflags: namespaces | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET}
 	kind := "mount, process, network, IPC, host name, cgroup"
 	if !privileged() {
 		kind += ", user"

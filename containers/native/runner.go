@@ -49,6 +49,7 @@ type Runner struct {
 	rootless   bool
 	groups     groups
 	filter     func() []byte
+	networks   networks
 	spawner    *spawner
 	spares     *spares
 	sequence   atomic.Uint64
@@ -128,8 +129,8 @@ func privileged() bool {
 // No Run may be under way.
 func (r *Runner) Close() error {
 	r.spares.close()
-	r.spawner.close()
 	r.background.Wait()
+	r.spawner.close()
 	return r.worker.Close()
 }
 

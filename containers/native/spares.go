@@ -108,6 +108,7 @@ func (s *spares) close() {
 func (r *Runner) abandon(b *box) {
 	b.kill()
 	_, _ = b.init.Wait()
+	r.networks.back(b.net)
 	unix.Close(b.sock)
 	r.discard(b.leaf)
 }

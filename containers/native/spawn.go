@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespaces are what every sandbox has of its own, beside its cgroup
-// namespace, which the init makes once it is in its cgroup.
-const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+// namespaces are what an init is started in, beside its network namespace and
+// its cgroup namespace, which it makes once it is in its cgroup.
+const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
 // box is one sandbox: an init that waits for its config, or runs its payload.
 type box struct {
@@ -25,6 +25,7 @@ type box struct {
 	init *os.Process
 	sock int
 	leaf *leaf
+	net  *network // nil where the init has made its own
 }
 
 // user is whom a payload runs as.
@@ -41,9 +42,12 @@ func newSpawner(r *Runner) *spawner {
 	s := &spawner{requests: make(chan func())}
 	s.done.Go(func() {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		for f := range s.requests {
 			f()
+		}
+		// A thread that cannot go home must end with this goroutine.
+		if r.networks.leave() {
+			runtime.UnlockOSThread()
 		}
 	})
 	return s
@@ -75,9 +79,10 @@ func (r *Runner) spawn(u user) (*box, error) {
 	}
 	theirs := os.NewFile(uintptr(ends[1]), "init socket")
 	b := &box{user: u, sock: ends[0], leaf: l}
-	r.spawner.do(func() { b.init, err = r.start(u, theirs, l) })
+	r.spawner.do(func() { err = r.start(b, theirs) })
 	theirs.Close()
 	if err != nil {
+		r.networks.back(b.net)
 		unix.Close(b.sock)
 		r.discard(l)
 		return nil, fmt.Errorf("start init: %w", err)
@@ -85,31 +90,34 @@ func (r *Runner) spawn(u user) (*box, error) {
 	return b, nil
 }
 
-// start starts the init process.
-func (r *Runner) start(u user, sock *os.File, l *leaf) (*os.Process, error) {
+// start starts the box's init, on the spawner's thread.
+func (r *Runner) start(b *box, sock *os.File) (err error) {
 	sys := &syscall.SysProcAttr{Cloneflags: namespaces, Pdeathsig: syscall.SIGKILL}
-	if l.unified != nil {
-		sys.UseCgroupFD, sys.CgroupFD = true, int(l.unified.Fd())
+	if b.leaf.unified != nil {
+		sys.UseCgroupFD, sys.CgroupFD = true, int(b.leaf.unified.Fd())
 	}
 	if r.rootless {
-		sys.Cloneflags |= unix.CLONE_NEWUSER
-		sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: u.uid, HostID: os.Geteuid(), Size: 1}}
-		sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: u.gid, HostID: os.Getegid(), Size: 1}}
+		sys.Cloneflags |= unix.CLONE_NEWUSER | unix.CLONE_NEWNET
+		sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: b.user.uid, HostID: os.Geteuid(), Size: 1}}
+		sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: b.user.gid, HostID: os.Getegid(), Size: 1}}
 		// The init is not root inside, so its capabilities must survive exec.
 		sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP}
+	} else if b.net, err = r.networks.lend(); err != nil {
+		return err
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer null.Close()
 	path := "/proc/self/fd/" + strconv.Itoa(int(r.worker.Fd()))
-	return os.StartProcess(path, []string{"cube-worker", "init"}, &os.ProcAttr{
+	b.init, err = os.StartProcess(path, []string{"cube-worker", "init"}, &os.ProcAttr{
 		Dir:   r.base,
 		Env:   []string{"GOGC=off", "GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=asyncpreemptoff=1"},
 		Files: []*os.File{null, null, null, sock},
 		Sys:   sys,
 	})
+	return err
 }
 
 // kill ends the box and all that is in it. It may be called at any time.

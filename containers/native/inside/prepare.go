@@ -149,6 +149,7 @@ func makeNames() error {
 	return wrong("set domain name", unix.Setdomainname([]byte("(none)")))
 }
 
+// loopbackUp brings lo up, unless the engine has done so already.
 func loopbackUp() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -158,6 +159,12 @@ func loopbackUp() error {
 	request, err := unix.NewIfreq("lo")
 	if err != nil {
 		return wrong("bring lo up", err)
+	}
+	if err := unix.IoctlIfreq(s, unix.SIOCGIFFLAGS, request); err != nil {
+		return wrong("look at lo", err)
+	}
+	if request.Uint16()&unix.IFF_UP != 0 {
+		return nil
 	}
 	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
 	return wrong("bring lo up", unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, request))
