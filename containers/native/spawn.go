@@ -92,7 +92,9 @@ func (r *Runner) spawn(u user) (*box, error) {
 
 // start starts the box's init, on the spawner's thread.
 func (r *Runner) start(b *box, sock *os.File) (err error) {
-	sys := &syscall.SysProcAttr{Cloneflags: namespaces, Pdeathsig: syscall.SIGKILL}
+	// In a process group of its own it is not interrupted by the terminal: what
+	// ends it is the engine, and the engine's end.
+	sys := &syscall.SysProcAttr{Cloneflags: namespaces, Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if b.leaf.unified != nil {
 		sys.UseCgroupFD, sys.CgroupFD = true, int(b.leaf.unified.Fd())
 	}
