@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"path"
+	"sync"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
@@ -252,12 +253,14 @@ func (b *build) claimAndRun(ctx context.Context, j *job) (TileDone, error) {
 	if err := b.slots.Acquire(ctx, weight); err != nil {
 		return TileDone{}, err
 	}
-	defer b.slots.Release(weight)
-	return b.run(ctx, j)
+	free := sync.OnceFunc(func() { b.slots.Release(weight) })
+	defer free()
+	return b.run(ctx, j, free)
 }
 
-// run runs the action with its retries, and commits what comes out.
-func (b *build) run(ctx context.Context, j *job) (TileDone, error) {
+// run runs the action with its retries, and commits what comes out. It calls
+// free when the action has ended, so that the next one runs meanwhile.
+func (b *build) run(ctx context.Context, j *job, free func()) (TileDone, error) {
 	done := j.done(Ran, nil)
 	done.Request, done.Windows, done.Started = j.action.Request, j.action.Windows, time.Now()
 	if j.IsMerge() {
@@ -274,6 +277,7 @@ func (b *build) run(ctx context.Context, j *job) (TileDone, error) {
 		result, err := b.Backend.Run(ctx, action)
 		done.Log = log.Bytes()
 		if err == nil {
+			free()
 			done.Usage, done.Unenforced = result.Usage, result.Unenforced
 			err = b.commit(ctx, j, result, &done)
 			done.Wall = time.Since(done.Started)
