@@ -35,9 +35,10 @@ test: build ## all tests, with the short forms of the long ones
 	$(GO) vet ./...
 	$(GO) test -timeout $(TIMEOUT) ./...
 
-bench: build ## every benchmark, beside the programs that cube is measured against
-	@.ci/install python3 python3-venv python3-pip gdal-bin bubblewrap docker.io ninja-build openssl
-	CUBE_BENCH=1 $(GO) test -p 1 -timeout 2h -run '^Bench' -bench . -benchmem ./...
+bench: build ## cube beside the programs that it is measured against; BENCH='-update BENCHMARKS.md' keeps it
+	@.ci/install python3 python3-venv python3-pip bubblewrap docker.io ninja-build openssl
+	$(GO) build -o bin/bench ./tests/bench
+	CUBE_BIN=$(CUBE) bin/bench $(BENCH)
 
 soak: build ## the long forms of the crash, load and fuzz tests
 	@.ci/install python3 python3-venv python3-pip gdal-bin apt-utils
