@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -112,7 +113,11 @@ func runGo(ctx context.Context, tool, dir string, env []string, args ...string) 
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("go %s: %w\n%s", args[0], err, strings.TrimSpace(stderr.String()))
+		said := strings.TrimSpace(stderr.String())
+		if strings.Contains(said, syscall.ENOSPC.Error()) {
+			err = syscall.ENOSPC // so that callers can tell
+		}
+		return nil, fmt.Errorf("go %s: %w\n%s", args[0], err, said)
 	}
 	return stdout.Bytes(), nil
 }
