@@ -86,6 +86,7 @@ var commands = []func(*app) *cobra.Command{
 	newSchemaCommand,
 	newFsckCommand,
 	newCatalogCommand,
+	newExportCommand,
 	newVersionCommand,
 }
 
