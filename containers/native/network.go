@@ -4,7 +4,10 @@ package native
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -29,7 +32,12 @@ type networks struct {
 // network is a namespace with a loopback device that is up.
 type network struct {
 	ns       *os.File
-	counters []byte // what they were when it was new
+	counters []*os.File // what the kernel counts in it: packets, and those it could not send
+	fresh    []byte     // what they said when it was new
+}
+
+func (w *network) close() {
+	closeFiles(append(w.counters, w.ns))
 }
 
 // maxIdle is how many are kept.
@@ -49,10 +57,10 @@ func (n *networks) lend() (*network, error) {
 		if w == nil {
 			return newNetwork()
 		}
-		if unix.Setns(int(w.ns.Fd()), unix.CLONE_NEWNET) == nil && w.untouched() {
+		if w.untouched() && unix.Setns(int(w.ns.Fd()), unix.CLONE_NEWNET) == nil {
 			return w, nil
 		}
-		w.ns.Close()
+		w.close()
 	}
 }
 
@@ -76,7 +84,7 @@ func (n *networks) back(w *network) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.idle) >= maxIdle {
-		w.ns.Close()
+		w.close()
 		return
 	}
 	n.idle = append(n.idle, w)
@@ -88,7 +96,7 @@ func (n *networks) leave() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, w := range n.idle {
-		w.ns.Close()
+		w.close()
 	}
 	n.idle = nil
 	if n.home == nil {
@@ -106,26 +114,37 @@ func newNetwork() (*network, error) {
 	if err := loopbackUp(); err != nil {
 		return nil, fmt.Errorf("bring lo up: %w", err)
 	}
-	ns, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
+	w := &network{}
+	var err error
+	if w.ns, err = os.Open("/proc/thread-self/ns/net"); err != nil {
 		return nil, fmt.Errorf("open network namespace: %w", err)
 	}
-	return &network{ns: ns, counters: counters()}, nil
+	for _, name := range []string{"dev", "snmp", "snmp6"} {
+		f, err := os.Open("/proc/thread-self/net/" + name)
+		if errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
+			continue
+		}
+		if err != nil {
+			w.close()
+			return nil, fmt.Errorf("open network counters: %w", err)
+		}
+		w.counters = append(w.counters, f)
+	}
+	w.fresh = w.count()
+	return w, nil
 }
 
-// untouched reports whether the namespace, which the calling thread is in, is
-// as it was when it was new.
+// untouched reports whether the namespace is as it was when it was new.
 func (w *network) untouched() bool {
-	return len(w.counters) > 0 && bytes.Equal(w.counters, counters())
+	return len(w.fresh) > 0 && bytes.Equal(w.fresh, w.count())
 }
 
-// counters are all that the kernel counts in the calling thread's namespace, or
-// nothing where it does not say.
-func counters() []byte {
+// count reads the counters, or nothing where one cannot be read.
+func (w *network) count() []byte {
 	var all []byte
-	for _, file := range []string{"dev", "snmp", "snmp6", "netstat", "sockstat"} {
-		b, err := os.ReadFile("/proc/thread-self/net/" + file)
-		if err != nil && !os.IsNotExist(err) {
+	for _, f := range w.counters {
+		b, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
+		if err != nil {
 			return nil
 		}
 		all = append(all, b...)
