@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -60,6 +61,27 @@ func Home(dir string) ([]string, error) {
 		"XDG_CACHE_HOME=" + filepath.Join(dir, "cache"),
 		"TMPDIR=" + filepath.Join(dir, "tmp"),
 	}, nil
+}
+
+// Toolchain returns the variables of the tester's own environment that say how
+// this machine compiles Go and reaches packages.
+func Toolchain() ([]string, error) {
+	var env []string
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
+		if strings.HasPrefix(name, "PIP_") || strings.HasPrefix(name, "SSL_CERT_") || strings.HasSuffix(name, "_PROXY") {
+			env = append(env, kv)
+		}
+	}
+	names := []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GONOSUMDB"}
+	out, err := exec.Command("go", append([]string{"env"}, names...)...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	for i, value := range strings.Split(strings.TrimSuffix(string(out), "\n"), "\n") {
+		env = append(env, names[i]+"="+value)
+	}
+	return env, nil
 }
 
 // Copy copies a folder of the repository, such as examples/rockies, without

@@ -1,0 +1,169 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// moment is an instant of a build: so long after so many actions were on
+// record. It means the same on a busy machine and on an idle one.
+type moment struct {
+	actions int
+	after   time.Duration
+}
+
+func (m moment) String() string { return fmt.Sprintf("%v after action %d", m.after, m.actions) }
+
+// timeline is a calm build by the clock.
+type timeline struct {
+	recorded []time.Duration // when each action was on record
+	total    time.Duration
+}
+
+// at is the moment at a time.
+func (l *timeline) at(d time.Duration) moment {
+	n := 0
+	for n < len(l.recorded) && l.recorded[n] <= d {
+		n++
+	}
+	if n == 0 {
+		return moment{0, d}
+	}
+	return moment{n, d - l.recorded[n-1]}
+}
+
+// tail is how long the build went on after its last action.
+func (l *timeline) tail() time.Duration { return l.total - l.recorded[len(l.recorded)-1] }
+
+// moments are n instants, one at random in each n-th part of the build, and
+// some more in its shortest phases: before the first action, when images are
+// built, and after the last one, when heads move.
+func (l *timeline) moments(rng *rand.Rand, first, n, last int) (out []moment) {
+	within := func(d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d))) }
+	for range first {
+		out = append(out, moment{0, within(l.recorded[0])})
+	}
+	part := l.total / time.Duration(n)
+	for i := range n {
+		out = append(out, l.at(time.Duration(i)*part+within(part)))
+	}
+	for range last {
+		out = append(out, moment{len(l.recorded), within(l.tail())})
+	}
+	return out
+}
+
+// watch follows a build to its end.
+func (w *workspace) watch(e *engine, began time.Time) *timeline {
+	var l timeline
+	c := &counter{w: w}
+	for !e.ended() {
+		for n := c.count(); len(l.recorded) < n; {
+			l.recorded = append(l.recorded, time.Since(began))
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	l.total = time.Since(began)
+	return &l
+}
+
+// killAt kills the engine and all that it started at a moment. It reports
+// whether the engine was there to be killed.
+func (w *workspace) killAt(e *engine, m moment) bool {
+	c := &counter{w: w}
+	for c.count() < m.actions && !e.ended() {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(m.after)
+	alive := !e.ended()
+	e.signal(syscall.SIGKILL)
+	<-e.done
+	return alive
+}
+
+func TestABuildKilledAtAnyMomentIsFinishedByTheNext(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(*seed, 1))
+	w := newBareWorkspace(t, fourHundred)
+	e := w.start("build")
+	calm := w.watch(e, time.Now())
+	if code := e.wait(); code != 0 {
+		t.Fatalf("calm build: exit %d\n%s", code, e.output())
+	}
+	w.clean(e)
+	w.wantsOnce(fourHundred.actions())
+	want := w.result()
+	for _, m := range calm.moments(rng, long(10, 1), long(30, 3), long(10, 1)) {
+		t.Run(m.String(), func(t *testing.T) {
+			w := newBareWorkspace(t, fourHundred)
+			again := rng.IntN(3) == 0
+			engines := []*engine{w.start("build")}
+			if !w.killAt(engines[0], m) {
+				t.Log("it had ended by then")
+			}
+			if again { // the one that goes on is killed, too
+				e := w.start("build")
+				w.killAt(e, moment{0, time.Duration(rng.Int64N(int64(calm.total)))})
+				engines = append(engines, e)
+			}
+			w.recovers(engines, want)
+		})
+	}
+}
+
+// recovers builds again after the engines were killed, and fails the test where
+// that does not make all as if nothing had been.
+func (w *workspace) recovers(killed []*engine, want result) {
+	w.t.Helper()
+	e := w.start("build")
+	if code := e.wait(); code != 0 {
+		w.t.Fatalf("build after a kill: exit %d\n%s", code, e.output())
+	}
+	w.clean(append(killed, e)...)
+	w.wants(want)
+	w.sound()
+	for id, n := range w.succeeded() {
+		if n > 1 {
+			w.t.Errorf("action %s was done %d times though its result was there", id[:12], n)
+		}
+	}
+}
+
+func TestAContainerThatHangsDiesWithItsEngine(t *testing.T) {
+	t.Parallel()
+	want := sync.OnceValue(func() result { return small.calm(t) })
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGABRT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			w := newWorkspace(t, small)
+			e := w.start("build", "--set", "producers.second.params.milliseconds=3600000")
+			var below []process
+			c := &counter{w: w}
+			e.until(t, "a container hung", func() bool {
+				below = descendantsOf(e.pid())
+				return c.count() == 6 && hanging(below) // first is there, and second has begun
+			})
+			e.signalAlone(signal)
+			<-e.done
+			for _, p := range below {
+				if !soon(2*time.Second, func() bool { return !p.lives() }) {
+					t.Errorf("process %s outlived its engine", p)
+				}
+			}
+			w.recovers([]*engine{e}, want())
+		})
+	}
+}
+
+// hanging reports whether one of the processes is a producer.
+func hanging(below []process) bool {
+	for _, p := range below {
+		if p.name == "producer" {
+			return true
+		}
+	}
+	return false
+}

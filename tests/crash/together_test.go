@@ -1,0 +1,50 @@
+package crash
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+)
+
+func TestBuildsOfOneCubeAtOnceShareTheWork(t *testing.T) {
+	t.Parallel()
+	want := sync.OnceValue(func() result { return fourHundred.calm(t) })
+	for _, n := range []int{2, 4}[:long(2, 1)] {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			w := newBareWorkspace(t, fourHundred) // images are built by all of them, too
+			var engines []*engine
+			for range n {
+				engines = append(engines, w.start("build"))
+			}
+			for _, e := range engines {
+				if code := e.wait(); code != 0 {
+					t.Errorf("exit %d\n%s", code, e.output())
+				}
+			}
+			w.clean(engines...)
+			w.wantsOnce(fourHundred.actions())
+			w.wants(want())
+			w.sound()
+		})
+	}
+}
+
+func TestBuildsOfDifferentVariablesMoveAllTheirHeads(t *testing.T) {
+	t.Parallel()
+	want := small.calm(t)
+	w := newWorkspace(t, small)
+	var engines []*engine
+	for range long(5, 1) {
+		for _, v := range variables {
+			engines = append(engines, w.start("build", v))
+		}
+	}
+	for _, e := range engines {
+		if code := e.wait(); code != 0 {
+			t.Errorf("exit %d\n%s", code, e.output())
+		}
+	}
+	w.clean(engines...)
+	w.wantsOnce(small.actions())
+	w.wants(want)
+}

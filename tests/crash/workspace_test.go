@@ -1,0 +1,345 @@
+package crash
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/lineage"
+	"github.com/cubebuild/cube/tests/program"
+)
+
+// The variables of the workspace: first is made of a source, second and third
+// are the means of what comes before, tile by tile, and total is a file.
+var variables = []string{"first", "second", "third", "total"}
+
+// size is how large a workspace is.
+type size struct {
+	rows, cols int // of tiles
+	tile       int // cells along each side of a tile
+}
+
+// actions is how many a build of the whole workspace has.
+func (s size) actions() int { return 3*s.rows*s.cols + 1 }
+
+var (
+	fourHundred = size{7, 19, 16} // 400 actions
+	small       = size{2, 3, 16}  // 19
+)
+
+// config is cube.yaml.
+func (s size) config() string {
+	const resolution, west, north = 100, 400000, 4400000
+	return fmt.Sprintf(`name: crash
+grid:
+  crs: EPSG:32613
+  resolution: %d
+  bounds: [%d, %d, %d, %d]
+tiles: %d
+sources:
+  seed: {uri: data/seed.bin}
+producers:
+  first: {image: ./producers/first, sources: {seed: seed}}
+  second: ./producers/second
+  third: ./producers/third
+  total: ./producers/total
+`, resolution, west, north-s.rows*s.tile*resolution, west+s.cols*s.tile*resolution, north, s.tile)
+}
+
+// workspace is a workspace with a home of its own.
+type workspace struct {
+	t    *testing.T
+	root string // of all that follows; nothing else is in it
+	dir  string // of cube.yaml
+	size size
+	env  []string
+	logs string // of what engines print
+}
+
+// newWorkspace makes a workspace whose images are built already.
+func newWorkspace(t *testing.T, s size) *workspace {
+	t.Helper()
+	w := newBareWorkspace(t, s)
+	images, err := warmImages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.must(os.Symlink(images, w.cache("images")))
+	return w
+}
+
+// newBareWorkspace makes a workspace whose home is empty.
+func newBareWorkspace(t *testing.T, s size) *workspace {
+	t.Helper()
+	return makeWorkspace(t, s, t.TempDir())
+}
+
+func makeWorkspace(t *testing.T, s size, root string) *workspace {
+	t.Helper()
+	env, err := environment(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &workspace{t: t, root: root, dir: filepath.Join(root, "workspace"), size: s, env: env, logs: t.TempDir()}
+	if err := writeWorkspace(w.dir, s); err != nil {
+		t.Fatal(err)
+	}
+	w.must(os.MkdirAll(w.cache(), 0o755))
+	return w
+}
+
+// writeWorkspace writes cube.yaml and what it names.
+func writeWorkspace(dir string, s size) error {
+	if err := program.CopyTree("tests/crash/testdata/producers", filepath.Join(dir, "producers")); err != nil {
+		return err
+	}
+	for _, v := range variables {
+		if err := program.CopyTree("tests/crash/testdata/field", filepath.Join(dir, "producers", v)); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "data", "seed.bin"), source(1), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "cube.yaml"), []byte(s.config()), 0o644)
+}
+
+// source is one of many contents that the source can have.
+func source(number byte) []byte {
+	b := make([]byte, 64<<10)
+	_, _ = rand.NewChaCha8([32]byte{number}).Read(b)
+	return b
+}
+
+// environment is that of a program whose home is below root.
+func environment(root string) ([]string, error) {
+	for _, d := range []string{"home", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	env, err := program.Toolchain()
+	return append(env, "PATH="+os.Getenv("PATH"), "NO_COLOR=1", "HOME="+filepath.Join(root, "home"),
+		"XDG_CACHE_HOME="+filepath.Join(root, "cache"), "TMPDIR="+filepath.Join(root, "tmp")), err
+}
+
+// warmImages builds the images of the workspace, once, where all tests can
+// share them.
+var warmImages = sync.OnceValues(func() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	images := filepath.Join(cache, "cube-test", "crash-images")
+	root, err := os.MkdirTemp("", "cube-crash-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(root)
+	env, err := environment(root)
+	if err != nil {
+		return "", err
+	}
+	for _, d := range []string{images, filepath.Join(root, "cache", "cube")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return "", err
+		}
+	}
+	if err := os.Symlink(images, filepath.Join(root, "cache", "cube", "images")); err != nil {
+		return "", err
+	}
+	if err := writeWorkspace(filepath.Join(root, "workspace"), size{1, 1, 16}); err != nil {
+		return "", err
+	}
+	e, err := startEngine(filepath.Join(root, "workspace"), env, filepath.Join(root, "log"), "build")
+	if err != nil {
+		return "", err
+	}
+	if code := e.wait(); code != 0 {
+		return "", fmt.Errorf("build images: exit %d\n%s", code, e.output())
+	}
+	return images, nil
+})
+
+func (w *workspace) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *workspace) path(elem ...string) string {
+	return filepath.Join(append([]string{w.dir}, elem...)...)
+}
+
+// cache is a path within the program's own cache.
+func (w *workspace) cache(elem ...string) string {
+	return filepath.Join(append([]string{w.root, "cache", "cube"}, elem...)...)
+}
+
+// replace changes cube.yaml.
+func (w *workspace) replace(old, new string) {
+	w.t.Helper()
+	b, err := os.ReadFile(w.path("cube.yaml"))
+	w.must(err)
+	changed := bytes.ReplaceAll(b, []byte(old), []byte(new))
+	if bytes.Equal(b, changed) {
+		w.t.Fatalf("cube.yaml has no %q", old)
+	}
+	w.must(os.WriteFile(w.path("cube.yaml"), changed, 0o644))
+}
+
+// build builds everything, which must succeed.
+func (w *workspace) build(args ...string) string {
+	w.t.Helper()
+	e := w.start(append([]string{"build"}, args...)...)
+	if code := e.wait(); code != 0 {
+		w.t.Fatalf("build %v: exit %d\n%s", args, code, e.output())
+	}
+	return e.output()
+}
+
+// result is what a cube shows.
+type result struct {
+	Versions map[string]string // digests, by variable
+	Values   map[string]string // SHA-256 of the decoded values
+}
+
+// result reads every head whole, without the program.
+func (w *workspace) result() result {
+	w.t.Helper()
+	r, err := readResult(w.t.Context(), w.dir)
+	w.must(err)
+	return r
+}
+
+func readResult(ctx context.Context, dir string) (result, error) {
+	r := result{map[string]string{}, map[string]string{}}
+	c, err := cube.Open(dir, cube.Config{})
+	if err != nil {
+		return r, err
+	}
+	defer c.Close()
+	heads, err := c.Heads(ctx)
+	if err != nil {
+		return r, err
+	}
+	for name, h := range heads {
+		values, err := readValues(ctx, c, h)
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", name, err)
+		}
+		r.Versions[name] = h.Version.String()
+		r.Values[name] = fmt.Sprintf("%x", sha256.Sum256(values))
+	}
+	return r, nil
+}
+
+func readValues(ctx context.Context, c *cube.Cube, h cube.Head) ([]byte, error) {
+	v, err := c.LoadVersion(ctx, h.Version)
+	if err != nil {
+		return nil, err
+	}
+	if f, ok := v.File(); ok {
+		return c.Objects().Get(ctx, f.Object, nil)
+	}
+	return c.ReadWindow(ctx, v, v.Layout().Domain(), nil)
+}
+
+// wants fails the test where the cube does not show just this.
+func (w *workspace) wants(want result) {
+	w.t.Helper()
+	if diff := cmp.Diff(want, w.result()); diff != "" {
+		w.t.Errorf("the cube does not show what it should (-want +got):\n%s", diff)
+	}
+}
+
+// sound fails the test where something in the cube is damaged or missing.
+func (w *workspace) sound() {
+	w.t.Helper()
+	c, err := cube.Open(w.dir, cube.Config{})
+	w.must(err)
+	defer c.Close()
+	_, err = c.Fsck(w.t.Context(), nil, func(p cube.Problem) { w.t.Errorf("fsck: %s", p) })
+	w.must(err)
+}
+
+// calm is what undisturbed builds of workspaces of a size come to.
+func (s size) calm(t *testing.T) result {
+	t.Helper()
+	return s.calmWith(t, nil)
+}
+
+// calmWith is calm with a change of the workspace before the build.
+func (s size) calmWith(t *testing.T, change func(*workspace)) result {
+	t.Helper()
+	w := newWorkspace(t, s)
+	if change != nil {
+		change(w)
+	}
+	w.build()
+	w.sound()
+	return w.result()
+}
+
+// succeeded counts, for each action, the runs that recorded it as done.
+func (w *workspace) succeeded() map[string]int {
+	w.t.Helper()
+	count := map[string]int{}
+	files, err := filepath.Glob(w.path(".cube", "runs", "*", "actions.ndjson"))
+	w.must(err)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		w.must(err)
+		for line := range bytes.Lines(b) {
+			var record struct{ Action lineage.Action }
+			if !bytes.HasSuffix(line, []byte("\n")) {
+				continue // its writer was killed
+			}
+			w.must(json.Unmarshal(line, &record))
+			if record.Action.Status == lineage.Succeeded {
+				count[record.Action.ID.Hex()]++
+			}
+		}
+	}
+	return count
+}
+
+// wantsOnce fails the test where an action was done twice, or another number
+// of actions was done than there are.
+func (w *workspace) wantsOnce(actions int) {
+	w.t.Helper()
+	done := w.succeeded()
+	for id, n := range done {
+		if n != 1 {
+			w.t.Errorf("action %s was done %d times", id[:12], n)
+		}
+	}
+	if len(done) != actions {
+		w.t.Errorf("%d actions are on record, want %d", len(done), actions)
+	}
+}
+
+// logContains fails the test where output does not hold all the words.
+func logContains(t *testing.T, output string, words ...string) {
+	t.Helper()
+	for _, s := range words {
+		if !strings.Contains(output, s) {
+			t.Errorf("the output does not say %q:\n%s", s, output)
+		}
+	}
+}
