@@ -133,7 +133,8 @@ const (
 	Signaled
 	// TimedOut means that Limits.Time ran out and it was killed.
 	TimedOut
-	// OutOfMemory means that it died of Limits.Memory.
+	// OutOfMemory means that it failed after the kernel killed one of its
+	// processes for reaching Limits.Memory.
 	OutOfMemory
 )
 
