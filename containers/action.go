@@ -100,6 +100,20 @@ type Failure struct {
 
 func (f *Failure) Error() string { return f.Detail }
 
+// orDisk is the failure, or that the disk limit was reached, where that is the
+// likely cause of it.
+func (f *Failure) orDisk(full bool, limit int64) *Failure {
+	if !full {
+		return f
+	}
+	switch f.Kind {
+	case FailedExit, FailedSignal, FailedOutput:
+		f.Kind = FailedDisk
+		f.Detail += fmt.Sprintf("; it had filled its disk, whose limit is %d MiB", limit>>20)
+	}
+	return f
+}
+
 // failure turns an exit that is no success into a Failure, nil otherwise.
 func failure(e *Exit, l graph.Resources) *Failure {
 	f := &Failure{Code: e.Code, Detail: e.String(), Usage: e.Usage}

@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cubebuild/cube/graph"
 )
@@ -16,8 +18,10 @@ import (
 // Executor runs actions: it stages what an action is given, has a [Runner] run
 // it, and takes in what it left. Its methods may be called at once.
 type Executor struct {
-	runner  Runner
-	staging func() (string, error)
+	runner   Runner
+	staging  func() (string, error)
+	inMemory int64
+	watch    time.Duration
 }
 
 // ExecutorConfig says what an executor works with.
@@ -26,24 +30,27 @@ type ExecutorConfig struct {
 	// Staging returns an existing directory of the engine's own for what is
 	// too large for memory; it is asked for when that is first needed.
 	Staging func() (string, error)
+	// InMemory is the most bytes of windows, and the largest disk limit, that
+	// an action is given in memory: what it reads and writes then never touches
+	// a disk and leaves nothing to sweep. 0: graph.DefaultDisk.
+	InMemory int64
 }
 
 // NewExecutor returns an executor.
-func NewExecutor(c ExecutorConfig) *Executor { return &Executor{runner: c.Runner, staging: c.Staging} }
-
-// inMemory is the largest disk limit that is served from memory: what a
-// container writes then never touches a disk and leaves nothing to sweep.
-const inMemory = graph.DefaultDisk
+func NewExecutor(c ExecutorConfig) *Executor {
+	return &Executor{runner: c.Runner, staging: c.Staging, watch: watchInterval, inMemory: cmp.Or(c.InMemory, graph.DefaultDisk)}
+}
 
 // Run runs an action to its end. A *Failure says that the producer failed;
 // the caller closes the result.
 func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {
+	a.Limits.Disk = cmp.Or(a.Limits.Disk, graph.DefaultDisk)
 	st, err := x.stage(ctx, a)
 	if err != nil {
 		return nil, fmt.Errorf("stage %s: %w", a.Name, err)
 	}
 	defer st.remove()
-	watched, stop := watchDisk(ctx, st.watch, a.Limits.Disk)
+	watched, stop := watchDisk(ctx, st.watch, a.Limits.Disk, x.watch)
 	defer stop()
 	exit, err := x.runner.Run(watched, st.spec)
 	if err != nil {
@@ -53,15 +60,7 @@ func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {
 		return nil, fmt.Errorf("run %s: %w", a.Name, err)
 	}
 	defer exit.Close()
-	if f := failure(exit, a.Limits); f != nil {
-		return nil, f
-	}
-	out, err := st.outputs(exit)
-	if err != nil {
-		return nil, fmt.Errorf("take in %s: %w", a.Name, err)
-	}
-	defer out.Close()
-	outputs, err := out.ingest(ctx, a.Outputs)
+	outputs, err := st.finish(ctx, exit, a)
 	if f := (*Failure)(nil); errors.As(err, &f) {
 		f.Usage = exit.Usage
 		return nil, f
@@ -70,6 +69,29 @@ func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {
 		return nil, fmt.Errorf("take in %s: %w", a.Name, err)
 	}
 	return &Result{Outputs: outputs, Usage: exit.Usage, Unenforced: exit.Unenforced}, nil
+}
+
+// finish takes in what a payload left that has ended, or says how it failed.
+func (s *staged) finish(ctx context.Context, exit *Exit, a Action) (map[string]Output, error) {
+	full := s.full(exit)
+	if f := failure(exit, a.Limits); f != nil {
+		return nil, f.orDisk(full, a.Limits.Disk)
+	}
+	if s.watch != "" {
+		if used := diskUse(s.watch); used > a.Limits.Disk { // between two looks
+			return nil, tooLarge(used, a.Limits.Disk)
+		}
+	}
+	out, err := s.outputs(exit, a.Limits.Disk)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	outputs, err := out.ingest(ctx, a.Outputs)
+	if f := (*Failure)(nil); errors.As(err, &f) {
+		return nil, f.orDisk(full, a.Limits.Disk)
+	}
+	return outputs, err
 }
 
 // staged is an action laid out for its sandbox.
@@ -81,12 +103,28 @@ type staged struct {
 
 func (s *staged) remove() {
 	if s.dir != "" {
-		os.RemoveAll(s.dir)
+		removeAll(s.dir)
 	}
 }
 
+// full reports whether a payload ended with no room left in what it had of
+// memory, and lets go of its scratch.
+func (s *staged) full(exit *Exit) bool {
+	full := false
+	for _, target := range []string{graph.OutputDir, graph.ScratchDir} {
+		if f, ok := exit.Kept[target]; ok && s.watch == "" {
+			full = full || isFull(f)
+		}
+	}
+	if f, ok := exit.Kept[graph.ScratchDir]; ok {
+		f.Close()
+		delete(exit.Kept, graph.ScratchDir)
+	}
+	return full
+}
+
 // outputs opens what the payload wrote.
-func (s *staged) outputs(exit *Exit) (*left, error) {
+func (s *staged) outputs(exit *Exit, disk int64) (*left, error) {
 	dir := filepath.Join(s.watch, "out")
 	if s.watch == "" {
 		f, ok := exit.Kept[graph.OutputDir]
@@ -96,7 +134,7 @@ func (s *staged) outputs(exit *Exit) (*left, error) {
 		dir = fmt.Sprintf("/proc/self/fd/%d", f.Fd())
 	}
 	root, err := os.OpenRoot(dir)
-	return &left{root, dir}, err
+	return &left{root, dir, disk}, err
 }
 
 func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
@@ -129,9 +167,9 @@ func (x *Executor) stageWritable(st *staged, a Action) error {
 		dirs = append(dirs, role)
 	}
 	slices.Sort(dirs)
-	if a.Limits.Disk <= inMemory {
+	if a.Limits.Disk <= x.inMemory {
 		st.mount(Mount{Kind: Tmpfs, Target: graph.OutputDir, Size: a.Limits.Disk, Keep: true, Dirs: dirs})
-		st.mount(Mount{Kind: Tmpfs, Target: graph.ScratchDir, Size: a.Limits.Disk})
+		st.mount(Mount{Kind: Tmpfs, Target: graph.ScratchDir, Size: a.Limits.Disk, Keep: true}) // to see whether it is full
 		return nil
 	}
 	root, err := x.dir(st)

@@ -4,27 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"slices"
+	"strconv"
 	"syscall"
 
-	"github.com/cubebuild/cube/cube/zarr"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/internal/npy"
 )
 
-// bad says that an output is not what was declared.
+// bad says that an output is not what was declared. What it says is printable,
+// whatever names the producer chose.
 func bad(role, format string, args ...any) *Failure {
-	return &Failure{Kind: FailedOutput, Detail: fmt.Sprintf("output %s: ", role) + fmt.Sprintf(format, args...)}
+	return &Failure{Kind: FailedOutput, Detail: printable(fmt.Sprintf("output %s: ", word(role)) + fmt.Sprintf(format, args...))}
 }
 
 // left is what a producer wrote: /cube/out after its end. Everything in it is
-// hostile; no path leads out of root.
+// hostile, but no process can change it any more.
 type left struct {
 	root *os.Root
 	dir  string // root's own path
+	disk int64  // what it may hold
 }
 
 // Close gives the directory up.
@@ -32,15 +36,11 @@ func (l *left) Close() error { return l.root.Close() }
 
 // ingest takes in what a producer left. An entry that is not declared, is no
 // regular file, or is not of the declared dtype and shape is a *Failure.
+// Values are read only once their dtype and shape are those asked for, so that
+// no more memory is used than the request accounts for.
 func (l *left) ingest(ctx context.Context, want map[string]graph.RequestOutput) (map[string]Output, error) {
-	entries, err := fs.ReadDir(l.root.FS(), ".")
-	if err != nil {
+	if err := l.undeclared(want); err != nil {
 		return nil, err
-	}
-	for _, e := range entries {
-		if _, ok := want[e.Name()]; !ok {
-			return nil, bad(e.Name(), "the producer declares no such output")
-		}
 	}
 	outputs := map[string]Output{}
 	for _, role := range slices.Sorted(maps.Keys(want)) {
@@ -54,30 +54,68 @@ func (l *left) ingest(ctx context.Context, want map[string]graph.RequestOutput) 
 	return outputs, nil
 }
 
-func (l *left) ingestOne(ctx context.Context, role string, want graph.RequestOutput) (Output, error) {
-	if want.Kind == graph.File {
-		return ingestFile(l.root, role)
-	}
-	entries, err := fs.ReadDir(l.root.FS(), role)
-	if err != nil || len(entries) == 0 {
-		return Output{}, bad(role, "the producer wrote nothing")
-	}
-	array := func(e fs.DirEntry) bool { return e.Name() == graph.ArrayFile }
-	if !slices.ContainsFunc(entries, array) {
-		return l.ingestZarr(ctx, role, want)
-	}
-	for _, e := range entries {
-		if !array(e) {
-			return Output{}, bad(role, "%s lies beside %s: the producer declares no such file", e.Name(), graph.ArrayFile)
+// undeclared refuses what lies beside the declared outputs.
+func (l *left) undeclared(want map[string]graph.RequestOutput) error {
+	return eachEntry(l.root, ".", func(e fs.DirEntry) error {
+		if _, ok := want[e.Name()]; !ok {
+			return bad(e.Name(), "the producer declares no such output")
 		}
-	}
-	return ingestNPY(l.root, role, want)
+		return nil
+	})
 }
 
-func ingestNPY(root *os.Root, role string, want graph.RequestOutput) (Output, error) {
-	f, err := openRegular(root, role+"/"+graph.ArrayFile)
+func (l *left) ingestOne(ctx context.Context, role string, want graph.RequestOutput) (Output, error) {
+	info, err := l.root.Lstat(role)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Output{}, bad(role, "the producer removed its directory")
+	}
 	if err != nil {
-		return Output{}, bad(role, "%v", err)
+		return Output{}, err
+	}
+	if !info.IsDir() {
+		return Output{}, bad(role, "is %s, and should be a directory", kindOf(info.Mode()))
+	}
+	s := survey{root: l.root, role: role, limit: l.disk}
+	if err := s.visit(role, 0); err != nil {
+		return Output{}, err
+	}
+	if s.entries == 1 {
+		return Output{}, bad(role, "the producer wrote nothing")
+	}
+	if want.Kind == graph.File {
+		return l.ingestFile(role)
+	}
+	array, err := l.beside(role)
+	switch {
+	case err != nil:
+		return Output{}, err
+	case array:
+		return l.ingestNPY(role, want)
+	}
+	return l.ingestZarr(ctx, role, want)
+}
+
+// beside reports whether an output has an array file, which must be alone.
+func (l *left) beside(role string) (array bool, err error) {
+	stray := ""
+	err = eachEntry(l.root, role, func(e fs.DirEntry) error {
+		if e.Name() == graph.ArrayFile {
+			array = true
+		} else {
+			stray = e.Name()
+		}
+		return nil
+	})
+	if err == nil && array && stray != "" {
+		err = bad(role, "%s lies beside %s: the producer declares no such file", word(stray), graph.ArrayFile)
+	}
+	return array, err
+}
+
+func (l *left) ingestNPY(role string, want graph.RequestOutput) (Output, error) {
+	f, err := l.open(role, role+"/"+graph.ArrayFile)
+	if err != nil {
+		return Output{}, err
 	}
 	defer f.Close()
 	h, err := npy.ReadHeader(f)
@@ -87,18 +125,34 @@ func ingestNPY(root *os.Root, role string, want graph.RequestOutput) (Output, er
 	if err := sameArray(role, want, h.DType, h.Shape); err != nil {
 		return Output{}, err
 	}
-	if _, err := f.Seek(0, 0); err != nil {
-		return Output{}, err
-	}
-	limit, err := h.Size()
-	if err != nil {
-		return Output{}, bad(role, "%v", err)
-	}
-	_, values, err := npy.Read(f, limit)
+	n, err := h.Size()
 	if err != nil {
 		return Output{}, bad(role, "%s: %v", graph.ArrayFile, err)
 	}
+	if err := sameLength(f, n); err != nil {
+		return Output{}, bad(role, "%s: %v", graph.ArrayFile, err)
+	}
+	values := make([]byte, n)
+	if _, err := io.ReadFull(f, values); err != nil {
+		return Output{}, fmt.Errorf("read output %s: %w", role, err)
+	}
 	return Output{Values: values}, nil
+}
+
+// sameLength says that a file does not hold n more bytes, and those alone.
+func sameLength(f *os.File, n int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if have := info.Size() - at; have != n {
+		return fmt.Errorf("%d bytes of values, its header says %d", have, n)
+	}
+	return nil
 }
 
 // sameArray says how an array differs from the declared one, or nil.
@@ -112,80 +166,38 @@ func sameArray(role string, want graph.RequestOutput, dtype string, shape []int6
 	return nil
 }
 
-// ingestZarr reads a Zarr array: the node at the output's directory itself, or
-// the array of the output's name in the group there.
-func (l *left) ingestZarr(ctx context.Context, role string, want graph.RequestOutput) (Output, error) {
-	store, err := zarr.OpenDir(l.dir, zarr.DirConfig{})
+// ingestFile takes the one file in an output's directory, whatever its name.
+func (l *left) ingestFile(role string) (Output, error) {
+	names := []string{}
+	err := eachEntry(l.root, role, func(e fs.DirEntry) error {
+		names = append(names, e.Name())
+		if len(names) > 1 {
+			slices.Sort(names)
+			return bad(role, "want one file in its directory, found %s and %s", word(names[0]), word(names[1]))
+		}
+		return nil
+	})
 	if err != nil {
 		return Output{}, err
 	}
-	defer store.Close()
-	a, err := findArray(ctx, store, role)
+	if plain := strconv.Quote(names[0]); plain != `"`+names[0]+`"` {
+		return Output{}, bad(role, "its file has the name %s; use letters, digits and dots", plain)
+	}
+	f, err := l.open(role, path.Join(role, names[0]))
 	if err != nil {
-		return Output{}, bad(role, "%v", err)
-	}
-	shape := make([]int64, len(a.Meta().Shape))
-	for i, n := range a.Meta().Shape {
-		shape[i] = int64(n)
-	}
-	if err := sameArray(role, want, a.Meta().DataType.String(), shape); err != nil {
 		return Output{}, err
 	}
-	n := int64(want.DType.Size())
-	for _, s := range shape {
-		n *= s
-	}
-	values := make([]byte, n)
-	if err := a.ReadRegion(ctx, make([]int, len(shape)), a.Meta().Shape, values); err != nil {
-		return Output{}, bad(role, "%v", err)
-	}
-	return Output{Values: values}, nil
+	return Output{File: f, Name: names[0]}, nil
 }
 
-func findArray(ctx context.Context, store zarr.Reader, role string) (*zarr.Array, error) {
-	a, err := zarr.OpenArray(ctx, store, role)
-	if err == nil {
-		return a, nil
-	}
-	g, groupErr := zarr.OpenGroup(ctx, store, role)
-	if errors.Is(groupErr, zarr.ErrNotExist) {
-		return nil, fmt.Errorf("neither %s nor a Zarr array is there", graph.ArrayFile)
-	}
-	if groupErr != nil {
+// open opens a regular file and refuses everything else.
+func (l *left) open(role, name string) (*os.File, error) {
+	info, err := l.root.Lstat(name)
+	if err != nil {
 		return nil, err
 	}
-	if a, err = g.Array(ctx, role); err == nil {
-		return a, nil
-	}
-	return nil, fmt.Errorf("the Zarr group holds no array named %s", role)
-}
-
-// ingestFile takes the one file in an output's directory, whatever its name.
-func ingestFile(root *os.Root, role string) (Output, error) {
-	entries, err := fs.ReadDir(root.FS(), role)
-	if err != nil || len(entries) != 1 {
-		return Output{}, bad(role, "want one file in its directory, found %d entries", len(entries))
-	}
-	return openOutput(root, role, role+"/"+entries[0].Name())
-}
-
-func openOutput(root *os.Root, role, path string) (Output, error) {
-	f, err := openRegular(root, path)
-	if err != nil {
-		return Output{}, bad(role, "%v", err)
-	}
-	return Output{File: f, Name: path}, nil
-}
-
-// openRegular opens a regular file without ever waiting for a pipe's writer,
-// and refuses everything else.
-func openRegular(root *os.Root, path string) (*os.File, error) {
-	info, err := root.Lstat(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: the producer did not write it", path)
-	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: is no regular file", path)
+		return nil, bad(role, "%s is %s, and should be a file", word(path.Base(name)), kindOf(info.Mode()))
 	}
-	return root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	return l.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 }

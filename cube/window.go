@@ -3,7 +3,9 @@ package cube
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/cube/zarr"
@@ -25,8 +27,9 @@ func WriteWindow(ctx context.Context, w zarr.Writer, at, name string, spec graph
 	if err := w.Set(ctx, path.Join(at, document), d.group); err != nil {
 		return err
 	}
-	for member, meta := range d.arrays() {
-		doc, err := meta.Encode()
+	arrays := d.arrays()
+	for _, member := range slices.Sorted(maps.Keys(arrays)) { // a listing of the group shows the order
+		doc, err := arrays[member].Encode()
 		if err != nil {
 			return fmt.Errorf("window of %s: %s: %w", name, member, err)
 		}
@@ -34,7 +37,8 @@ func WriteWindow(ctx context.Context, w zarr.Writer, at, name string, spec graph
 			return err
 		}
 	}
-	for member, c := range d.coords {
+	for _, member := range slices.Sorted(maps.Keys(d.coords)) {
+		c := d.coords[member]
 		if len(c.values) == 0 {
 			continue // the scalar has no chunk: it is its attributes
 		}

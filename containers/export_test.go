@@ -1,0 +1,25 @@
+package containers
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/cubebuild/cube/graph"
+)
+
+// Ingest takes in what lies in a directory.
+func Ingest(ctx context.Context, dir string, want map[string]graph.RequestOutput, disk int64) (map[string]Output, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return (&left{root, dir, disk}).ingest(ctx, want)
+}
+
+// Fill writes windows as a container sees them.
+func Fill(ctx context.Context, root *os.Root, inputs []Input) error { return fill(ctx, root, inputs) }
+
+// Watch sets how often an executor looks at what an action has on disk.
+func (x *Executor) Watch(every time.Duration) { x.watch = every }
