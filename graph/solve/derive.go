@@ -44,7 +44,7 @@ func (b *build) settle(ctx context.Context) error {
 			continue
 		}
 		n.probed = true
-		known, err := b.probe(ctx, b.verts[n.vertex])
+		known, err := b.probe(b.verts[n.vertex])
 		if err != nil {
 			return err
 		}
@@ -87,8 +87,8 @@ func outputIndex(o *graph.Output) int {
 }
 
 // probe looks up a vertex's derivation and, where it is known and its versions
-// are there, settles the vertex.
-func (b *build) probe(ctx context.Context, v *vertex) (bool, error) {
+// are whole as far as anybody knows, settles the vertex.
+func (b *build) probe(v *vertex) (bool, error) {
 	key, preimage, inputs, err := b.derivation(v)
 	if err != nil {
 		return false, err
@@ -98,8 +98,8 @@ func (b *build) probe(ctx context.Context, v *vertex) (bool, error) {
 		return false, err
 	}
 	for _, version := range d.Outputs {
-		if _, err := b.Cube.LoadVersion(ctx, version); err != nil {
-			return false, ignoreNotExist(err)
+		if !b.Cube.HasVersion(version) {
+			return false, nil
 		}
 	}
 	v.versions = d.Outputs
@@ -173,13 +173,6 @@ func (v *vertex) finish(ctx context.Context, c *cube.Cube, i int) (*cube.Version
 	return v.builders[i].Finish(ctx)
 }
 
-func ignoreNotExist(err error) error {
-	if errors.Is(err, cube.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
 // publish notes that the heads of a vertex's variables are to move.
 func (b *build) publish(v *vertex, key graph.Digest) {
 	b.mu.Lock()
@@ -217,19 +210,33 @@ func (b *build) array(ctx context.Context, in *graph.Binding) (cube.Array, error
 	return version, nil
 }
 
-// imported loads a pinned version once.
+// imported loads a pinned version once, from the first cube that has it.
 func (b *build) imported(ctx context.Context, d graph.Digest) (cube.Array, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if v, ok := b.imports[d]; ok {
 		return v, nil
 	}
-	v, err := b.Cube.LoadVersion(ctx, d)
-	if err != nil {
-		return nil, fmt.Errorf("imported version %s: %w", d.Short(), err)
+	var err error
+	for _, c := range append([]*cube.Cube{b.Cube}, b.Imports...) {
+		var v *cube.Version
+		if v, err = c.LoadVersion(ctx, d); err == nil {
+			b.imports[d] = held{v, c}
+			return b.imports[d], nil
+		}
+		if !errors.Is(err, cube.ErrNotExist) {
+			break
+		}
 	}
-	b.imports[d] = v
-	return v, nil
+	return nil, fmt.Errorf("imported version %s: %w", d.Short(), err)
+}
+
+// holder is the cube that an array lies in.
+func (b *build) holder(a cube.Array) *cube.Cube {
+	if h, ok := a.(held); ok {
+		return h.cube
+	}
+	return b.Cube
 }
 
 // moveHeads shows every variable of the plan that is whole, at once, where its

@@ -101,7 +101,7 @@ func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPrevie
 		return nil
 	}
 	if len(p.Pending) == 0 {
-		known, err := b.probe(ctx, v)
+		known, err := b.probe(v)
 		if err != nil {
 			return err
 		}

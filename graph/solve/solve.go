@@ -35,6 +35,7 @@ type Provider interface {
 // Config says how a plan is executed.
 type Config struct {
 	Cube     *cube.Cube
+	Imports  []*cube.Cube // where imported versions lie that are not in Cube
 	Backend  Backend
 	Provider Provider
 	Host     graph.Host
@@ -43,6 +44,9 @@ type Config struct {
 	Chunks   grid.Tiling // of new versions, where tiles are whole such chunks; zero: chosen
 	// KeepGoing builds everything that does not depend on a failure.
 	KeepGoing bool
+	// Shuffle, where it is not 0, hands out the tiles of each vertex in an order
+	// of chance, which it seeds, once all that the vertex reads is there.
+	Shuffle uint64
 	// RetryFailed runs actions again that are known to fail (exit 65).
 	RetryFailed bool
 	RunID       string // of the run, for the heads that it moves
@@ -120,7 +124,13 @@ type build struct {
 	result   Result
 	moves    map[string]cube.Head
 	eventErr error
-	imports  map[graph.Digest]cube.Array
+	imports  map[graph.Digest]held
+}
+
+// held is a version and the cube that it lies in.
+type held struct {
+	*cube.Version
+	cube *cube.Cube
 }
 
 // vertex is what a build knows of one vertex.
@@ -138,9 +148,9 @@ type vertex struct {
 
 func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 	c.Workers = max(1, c.Workers)
-	b := &build{Config: c, ws: ws, plan: plan, sched: newScheduler(plan),
+	b := &build{Config: c, ws: ws, plan: plan, sched: newScheduler(plan, c.Shuffle),
 		slots: semaphore.NewWeighted(int64(c.Workers)), verts: map[*graph.Vertex]*vertex{}, moves: map[string]cube.Head{},
-		imports: map[graph.Digest]cube.Array{}}
+		imports: map[graph.Digest]held{}}
 	b.result.Versions = map[string]graph.Digest{}
 	for _, v := range plan.Vertices {
 		s, err := v.Shared(ws, c.Host)
@@ -202,7 +212,7 @@ func (b *build) worker(ctx context.Context) error {
 func (b *build) do(ctx context.Context, t task) error {
 	v := b.verts[t.node.vertex]
 	if t.probe {
-		known, err := b.probe(ctx, v)
+		known, err := b.probe(v)
 		b.sched.probed(t, known)
 		return err
 	}

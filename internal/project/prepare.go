@@ -275,6 +275,9 @@ func (pr *preparation) pinSource(ctx context.Context, src *config.Source) error 
 		pr.step("source %s", src.Name)
 	}
 	pin, err := pr.Sources.Pin(ctx, pr.File.Dir(), src.URI, want)
+	if pr.cfg.Locked && src.SHA256.IsZero() && errors.Is(err, source.ErrChanged) {
+		return &LockError{What: "source " + src.Name, Pinned: want.String(), Have: pin.SHA256.String()}
+	}
 	if err != nil {
 		return pr.sourceError(src, err)
 	}
