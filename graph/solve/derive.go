@@ -221,8 +221,8 @@ func (b *build) imported(ctx context.Context, d graph.Digest) (cube.Array, error
 	for _, c := range append([]*cube.Cube{b.Cube}, b.Imports...) {
 		var v *cube.Version
 		if v, err = c.LoadVersion(ctx, d); err == nil {
-			b.imports[d] = held{v, c}
-			return b.imports[d], nil
+			b.imports[d], b.holders[v] = v, c
+			return v, nil
 		}
 		if !errors.Is(err, cube.ErrNotExist) {
 			break
@@ -233,8 +233,10 @@ func (b *build) imported(ctx context.Context, d graph.Digest) (cube.Array, error
 
 // holder is the cube that an array lies in.
 func (b *build) holder(a cube.Array) *cube.Cube {
-	if h, ok := a.(held); ok {
-		return h.cube
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.holders[a]; c != nil {
+		return c
 	}
 	return b.Cube
 }

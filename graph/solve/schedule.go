@@ -23,6 +23,7 @@ type node struct {
 	inputs []*node // by Vertex.Inputs; nil for imports
 	span   grid.Span
 	total  int64
+	order  shuffle
 
 	state  state
 	probed bool               // its derivation was looked up
@@ -51,13 +52,14 @@ type scheduler struct {
 	stopped bool
 }
 
-func newScheduler(plan *graph.Plan) *scheduler {
+func newScheduler(plan *graph.Plan, seed uint64) *scheduler {
 	s := &scheduler{}
 	s.wake.L = &s.mu
 	byOutput := map[*graph.Output]*node{}
 	for _, v := range plan.Vertices {
 		n := &node{vertex: v, span: v.Tiling.Span(v.Box), total: v.Len(),
 			late: map[int64]struct{}{}, failed: map[int64]struct{}{}}
+		n.order = newShuffle(n.total, seed)
 		for _, b := range v.Inputs {
 			n.inputs = append(n.inputs, byOutput[b.From])
 		}
@@ -204,10 +206,10 @@ func (n *node) take() (task, bool) {
 			return task{node: n, probe: true}, true
 		}
 	}
-	if n.next >= n.total || !n.isReady(n.next) {
+	if !n.anyReady() {
 		return task{}, false
 	}
-	t := task{node: n, index: n.next}
+	t := task{node: n, index: n.order.at(n.next)}
 	n.next++
 	if n.next == n.total {
 		n.state = running
@@ -233,7 +235,14 @@ func (n *node) inputsKnown() bool {
 	return true
 }
 
-func (n *node) anyReady() bool { return n.next < n.total && n.isReady(n.next) }
+// anyReady reports whether a tile may be handed out: in order as soon as what
+// it reads is done, out of order once all is.
+func (n *node) anyReady() bool {
+	if n.order.on() {
+		return n.next < n.total && n.inputsDone()
+	}
+	return n.next < n.total && n.isReady(n.next)
+}
 
 // isReady reports whether the inputs of the tile with this index are all done.
 func (n *node) isReady(index int64) bool {

@@ -124,13 +124,8 @@ type build struct {
 	result   Result
 	moves    map[string]cube.Head
 	eventErr error
-	imports  map[graph.Digest]held
-}
-
-// held is a version and the cube that it lies in.
-type held struct {
-	*cube.Version
-	cube *cube.Cube
+	imports  map[graph.Digest]cube.Array
+	holders  map[cube.Array]*cube.Cube // of imports
 }
 
 // vertex is what a build knows of one vertex.
@@ -150,7 +145,7 @@ func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 	c.Workers = max(1, c.Workers)
 	b := &build{Config: c, ws: ws, plan: plan, sched: newScheduler(plan, c.Shuffle),
 		slots: semaphore.NewWeighted(int64(c.Workers)), verts: map[*graph.Vertex]*vertex{}, moves: map[string]cube.Head{},
-		imports: map[graph.Digest]held{}}
+		imports: map[graph.Digest]cube.Array{}, holders: map[cube.Array]*cube.Cube{}}
 	b.result.Versions = map[string]graph.Digest{}
 	for _, v := range plan.Vertices {
 		s, err := v.Shared(ws, c.Host)

@@ -199,10 +199,11 @@ func (b *build) read(ctx context.Context, j *job) error {
 }
 
 func (b *build) window(ctx context.Context, a cube.Array, w graph.Window) ([]byte, error) {
+	c := b.holder(a)
 	if w.Resampled() {
-		return b.Cube.ReadOnto(ctx, a, w.Grid, w.Box, w.Binding.Method, w.Binding.Need.MinValid)
+		return c.ReadOnto(ctx, a, w.Grid, w.Box, w.Binding.Method, w.Binding.Need.MinValid)
 	}
-	return b.Cube.ReadWindow(ctx, a, w.Box, nil)
+	return c.ReadWindow(ctx, a, w.Box, nil)
 }
 
 // fileOf returns the content of an array that is a variable of kind file.
@@ -334,7 +335,7 @@ func (b *build) containerAction(ctx context.Context, j *job) (containers.Action,
 		in := containers.Input{Role: w.Binding.Role, Window: req.Inputs[w.Binding.Role],
 			Spec: w.Binding.Spec(), Grid: w.Grid, Box: w.Box, Values: j.values[i]}
 		if f, ok := fileOf(j.arrays[i]); ok {
-			in.File = b.Cube.Objects().Path(f.Object)
+			in.File = b.holder(j.arrays[i]).Objects().Path(f.Object)
 		}
 		a.Inputs = append(a.Inputs, in)
 	}
