@@ -63,18 +63,6 @@ func tail(text []byte) string {
 	return strings.TrimSpace(string(text))
 }
 
-// keepGo has a home of its own use the caches of Go that are there.
-func keepGo(env *[]string) error {
-	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GOFLAGS"} {
-		out, err := exec.Command("go", "env", name).Output()
-		if err != nil {
-			return fmt.Errorf("go env %s: %w", name, err)
-		}
-		*env = append(*env, name+"="+strings.TrimSpace(string(out)))
-	}
-	return nil
-}
-
 // find looks for a program, and says what is missing where it is not there.
 func (l *lab) find(name, for_ string) (string, bool) {
 	path, err := exec.LookPath(name)

@@ -155,6 +155,9 @@ func newLab(o options) (*lab, error) {
 	if l.cube, err = program.Path(); err != nil {
 		return nil, err
 	}
+	if l.cube, err = filepath.Abs(l.cube); err != nil {
+		return nil, err
+	}
 	if l.dir, err = os.MkdirTemp(o.dir, "cube-bench-"); err != nil {
 		return nil, err
 	}
@@ -162,8 +165,9 @@ func newLab(o options) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.env = append(os.Environ(), home...)
-	return l, keepGo(&l.env)
+	toolchain, err := program.Toolchain()
+	l.env = slices.Concat(os.Environ(), toolchain, home)
+	return l, err
 }
 
 // close removes what benches left: the lab is a directory.
