@@ -52,8 +52,8 @@ func causes(p *solve.VertexPreview, before json.RawMessage) ([]cause, error) {
 	if err != nil {
 		return nil, err
 	}
-	var was graph.Derivation
-	if err := json.Unmarshal(before, &was); err != nil {
+	was, err := graph.ReadOutline(before)
+	if err != nil {
 		return nil, err
 	}
 	out := pending(p)
@@ -88,7 +88,7 @@ func isPending(p *solve.VertexPreview, b *graph.Binding) bool {
 
 // translate puts a change into the workspace's own names: variables, sources
 // and producers for roles and layers.
-func translate(p *solve.VertexPreview, was graph.Derivation, c lineage.Change) cause {
+func translate(p *solve.VertexPreview, was graph.Outline, c lineage.Change) cause {
 	out := cause{What: c.What, Name: c.Name, Old: c.Old, New: c.New, Sentence: c.Sentence}
 	inst := p.Vertex.Instance
 	switch {
@@ -126,7 +126,7 @@ func changed(name string, c lineage.Change) string {
 
 // inputOf finds an input by what Explain calls it, its role or its place, and
 // the version that was read before.
-func inputOf(v *graph.Vertex, was graph.Derivation, name string) (*graph.Binding, graph.Digest) {
+func inputOf(v *graph.Vertex, was graph.Outline, name string) (*graph.Binding, graph.Digest) {
 	place, err := strconv.Atoi(name)
 	for i, b := range v.Inputs {
 		if b.Role != name && (err != nil || place != i || !v.IsMerge()) {

@@ -120,7 +120,7 @@ func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPrevie
 // compare fills in what the vertex would be derived from, and what its head
 // was.
 func (b *build) compare(v *vertex, p *VertexPreview) error {
-	var before graph.Derivation
+	var before graph.Outline
 	if p.Head != nil && !p.Head.Derivation.IsZero() {
 		d, err := LoadDerived(b.Cube, p.Head.Derivation)
 		if err != nil {
@@ -128,7 +128,7 @@ func (b *build) compare(v *vertex, p *VertexPreview) error {
 		}
 		if d != nil {
 			p.Before = d.Preimage
-			if err := json.Unmarshal(d.Preimage, &before); err != nil {
+			if before, err = graph.ReadOutline(d.Preimage); err != nil {
 				return fmt.Errorf("derivation %s: %w", p.Head.Derivation.Short(), err)
 			}
 		}
@@ -137,7 +137,7 @@ func (b *build) compare(v *vertex, p *VertexPreview) error {
 	for i, in := range v.Inputs {
 		if inputs[i] = b.version(in); inputs[i].IsZero() {
 			p.Pending = append(p.Pending, i)
-			inputs[i] = versionBefore(before, v, i)
+			inputs[i] = before.Version(v.Vertex, i)
 		}
 	}
 	key, preimage, err := v.Derivation(v.shared, inputs).Key()
@@ -148,23 +148,6 @@ func (b *build) compare(v *vertex, p *VertexPreview) error {
 		p.Derivation = key
 	}
 	return nil
-}
-
-// versionBefore is the version that an earlier derivation of the vertex read
-// as the input with this index; zero where it read none.
-func versionBefore(before graph.Derivation, v *vertex, i int) graph.Digest {
-	if v.IsMerge() {
-		if i < len(before.Inputs) {
-			return before.Inputs[i].Version
-		}
-		return graph.Digest{}
-	}
-	for _, in := range before.Inputs {
-		if in.Role == v.Inputs[i].Role {
-			return in.Version
-		}
-	}
-	return graph.Digest{}
 }
 
 // count looks at each tile of a vertex, and leaves what is known of it to the
