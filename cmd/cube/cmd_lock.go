@@ -120,7 +120,7 @@ func comparePins(before, after *config.Lock) []pinChange {
 		add(pinChange{Kind: "source", Name: name, Old: digestText(old.SHA256), New: digestText(now.SHA256)})
 		add(pinChange{Kind: "source", Name: name, Field: "uri", Old: old.URI, New: now.URI})
 		if old.SHA256 == now.SHA256 {
-			add(pinChange{Kind: "source", Name: name, Field: "description", Old: described(old.Inspection), New: described(now.Inspection)})
+			add(pinChange{Kind: "source", Name: name, Field: "description", Old: inspected(old.Inspection), New: inspected(now.Inspection)})
 		}
 	}
 	for _, name := range bothKeys(before.Imports, after.Imports) {
@@ -142,8 +142,8 @@ func digestText(d graph.Digest) string {
 	return d.String()
 }
 
-// described is what a driver says of a source, in a line.
-func described(in *graph.Inspection) string {
+// inspected is what a driver says of a source, in a line.
+func inspected(in *graph.Inspection) string {
 	if in == nil {
 		return ""
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,9 +23,11 @@ import (
 //
 //	workspace FOLDER        copies a folder of the repository, such as examples/rockies, and goes into the copy
 //	replace FILE OLD NEW    replaces a piece of text that must be there
+//	exits CODE COMMAND...   runs a command that must end with this code
+//	damage PATTERN          changes the last byte of the first file that matches
 //	wait-for PATTERN        waits for a file that a background command makes
 //
-// and the conditions [root] and [sample] (sample data, which CUBE_SOURCES names).
+// the variable LF, a line feed, and the conditions [root] and [sample] (sample data, which CUBE_SOURCES names).
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"cube": main})
 }
@@ -38,7 +41,7 @@ func TestStories(t *testing.T) {
 		Setup:               setupStory,
 		Condition:           storyCondition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"workspace": workspaceCommand, "replace": replaceCommand, "wait-for": waitForCommand,
+			"workspace": workspaceCommand, "replace": replaceCommand, "wait-for": waitForCommand, "exits": exitsCommand, "damage": damageCommand,
 		},
 	})
 }
@@ -89,6 +92,7 @@ func setupStory(env *testscript.Env) error {
 	}
 	env.Setenv("CUBE_WORKER", path)
 	env.Setenv("NO_COLOR", "1")
+	env.Setenv("LF", "\n")
 	if data := os.Getenv("CUBE_SAMPLE_DATA"); data != "" {
 		env.Setenv("CUBE_SOURCES", filepath.Join(data, "glassfire2020"))
 	}
@@ -158,4 +162,37 @@ func waitForCommand(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	ts.Fatalf("%s did not appear", args[0])
+}
+
+// exitsCommand runs a command that must end with a certain code.
+func exitsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	code := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if want := args[0]; fmt.Sprint(code) != want {
+		ts.Fatalf("%s exited with %d, want %s", strings.Join(args[1:], " "), code, want)
+	}
+}
+
+func damageCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: damage PATTERN")
+	}
+	found, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(found) == 0 {
+		ts.Fatalf("no file matches %s", args[0])
+	}
+	b, err := os.ReadFile(found[0])
+	ts.Check(err)
+	b[len(b)-1] ^= 1
+	ts.Check(os.Chmod(found[0], 0o644))
+	ts.Check(os.WriteFile(found[0], b, 0o444))
 }
