@@ -212,14 +212,11 @@ func (c *Cube) RemoveVariable(ctx context.Context, variable string) error {
 
 // changeHeads edits the heads under their lock, if they are as expected.
 func (c *Cube) changeHeads(ctx context.Context, expect map[string]graph.Digest, moves []Head, edit func(map[string]Head)) error {
-	lock, err := os.OpenFile(c.Path("heads.lock"), os.O_RDWR|os.O_CREATE, 0o666)
+	lock, err := c.lockHeads(ctx)
 	if err != nil {
 		return fmt.Errorf("move heads: %w", err)
 	}
 	defer lock.Close()
-	if err := flockWait(ctx, lock, syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("move heads: %w", err)
-	}
 	c.forgetHeads() // what decides is what the file says now, not how old it looks
 	defer c.forgetHeads()
 	old, err := c.readHeads()
@@ -244,6 +241,19 @@ func (c *Cube) changeHeads(ctx context.Context, expect map[string]graph.Digest, 
 		return fmt.Errorf("move heads: %w", err)
 	}
 	return nil
+}
+
+// lockHeads has this process alone change the heads until the file is closed.
+func (c *Cube) lockHeads(ctx context.Context) (*os.File, error) {
+	lock, err := os.OpenFile(c.Path("heads.lock"), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if err := flockWait(ctx, lock, syscall.LOCK_EX); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
 }
 
 // appendHistory adds a line for each move. The heads' lock is held.

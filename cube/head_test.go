@@ -425,3 +425,45 @@ func TestSyncLeavesNothingInDoubt(t *testing.T) {
 		t.Fatalf("after Sync: manifests %v", c.manifests)
 	}
 }
+
+func TestDamagedHeadsAreMendedFromTheHistory(t *testing.T) {
+	t.Parallel()
+	c := newTestCube(t, Config{})
+	a, b := smallVersion(t, c, "a", 1), smallVersion(t, c, "a", 2)
+	moves := []Head{{Variable: "a", Version: a.Digest()}, {Variable: "a", Version: b.Digest(), Native: 30, Run: "r2"}}
+	expect := map[string]graph.Digest{"a": {}}
+	for _, h := range moves {
+		if err := c.MoveHeads(t.Context(), expect, []Head{h}); err != nil {
+			t.Fatal(err)
+		}
+		expect = map[string]graph.Digest{"a": h.Version}
+	}
+	if mended, err := c.MendHeads(t.Context()); mended || err != nil {
+		t.Errorf("mended whole heads: %v, %v", mended, err)
+	}
+	text, err := os.ReadFile(c.Path("heads"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range map[int]bool{len(text) - 9: true, len(headsFormat) + 12: true, 3: false} {
+		damaged := bytes.Clone(text)
+		damaged[i] ^= 4
+		if err := os.WriteFile(c.Path("heads"), damaged, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		mended, err := c.MendHeads(t.Context())
+		if mended != want || !want && !errors.Is(err, ErrFormat) {
+			t.Errorf("byte %d: mended: %v (%v), want %v", i, mended, err, want)
+		}
+		if !want {
+			continue
+		}
+		h, ok, err := c.Head(t.Context(), "a")
+		if err != nil || !ok || h.Version != b.Digest() || h.Native != 30 || h.Spec.Name != "a" {
+			t.Errorf("byte %d: the head is %+v, %v, %v", i, h, ok, err)
+		}
+		if _, err := os.Stat(c.Path("heads.damaged")); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -18,8 +18,9 @@ func newFsckCommand(a *app) *cobra.Command {
 		GroupID: groupMachine,
 		Long: `Fsck reads everything that variables and their versions are made of and checks it
 against its digest. What is damaged is moved away, so that the next build makes it
-anew and no build reads it. With --repair it also lays out the plain Zarr groups
-below .cube/zarr again.
+anew and no build reads it. With --repair it also makes the file of heads anew,
+from the history of their moves, where that is damaged, and lays out the plain
+Zarr groups below .cube/zarr again.
 
 It exits with 1 where something was found.`,
 		Example: `  cube fsck
@@ -27,7 +28,7 @@ It exits with 1 where something was found.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runFsck(c.Context(), a, repair) },
 	}
-	c.Flags().BoolVar(&repair, "repair", false, "also lay out the plain Zarr groups again")
+	c.Flags().BoolVar(&repair, "repair", false, "also mend the heads, and lay out the plain Zarr groups again")
 	return c
 }
 
@@ -40,6 +41,10 @@ type problemLine struct {
 }
 
 func runFsck(ctx context.Context, a *app, repair bool) error {
+	mended, err := a.mendHeads(ctx, repair)
+	if err != nil {
+		return err
+	}
 	g, err := a.look(ctx)
 	if err != nil {
 		return err
@@ -62,10 +67,12 @@ func runFsck(ctx context.Context, a *app, repair bool) error {
 		return err
 	}
 	if repair {
-		if err := g.cube.View(ctx); err != nil {
+		// Of what is damaged no group can be laid out; that has been said.
+		if err := g.cube.View(ctx); err != nil && n == 0 {
 			return err
 		}
 	}
+	n += mended
 	if a.json {
 		err = a.printLines(map[string]any{"type": "fsck", "problems": n, "variables": len(g.heads), "versions": len(versions)})
 	} else if n == 0 {
@@ -77,6 +84,34 @@ func runFsck(ctx context.Context, a *app, repair bool) error {
 		return &exitError{code: exitFailed}
 	}
 	return err
+}
+
+// mendHeads mends the heads where that is asked for, and returns the number of
+// problems that it solved.
+func (a *app) mendHeads(ctx context.Context, repair bool) (int, error) {
+	if !repair {
+		return 0, nil
+	}
+	p, err := a.open(projectFlags{dryRun: true, known: true, offline: true}, nil)
+	if err != nil {
+		return 0, err
+	}
+	c, err := p.Cube()
+	if errors.Is(err, cube.ErrNotCube) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	mended, err := c.MendHeads(ctx)
+	if !mended || err != nil {
+		return 0, err
+	}
+	if a.json {
+		return 1, a.printLines(problemLine{Type: "problem", What: "heads", Detail: "damaged; made anew from their history"})
+	}
+	_, err = fmt.Fprintln(a.stdout, "heads: damaged; made anew from their history")
+	return 1, err
 }
 
 // allVersions are the versions of all heads, now and before, that are there.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/cas"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
@@ -149,6 +150,8 @@ func hint(err error) string {
 		return "the disk is full; the cube is as it was. Make room (cube du shows what it holds) and build again: what was finished is kept"
 	case errors.As(err, &corrupt):
 		return "the object is damaged on disk; mend the cube with: cube fsck --repair"
+	case errors.Is(err, cube.ErrFormat):
+		return "it is damaged on disk, or a newer cube wrote it. Where it is damaged, mend the cube with: cube fsck --repair"
 	case errors.As(err, &failure) && errors.As(err, &action):
 		return "what it printed: cube log " + action.Action.Short()
 	case errors.Is(err, images.ErrTool):
