@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // action runs many trivial actions one after the other, and the same program
@@ -29,7 +30,7 @@ func action(ctx context.Context, l *lab) (rows []comparison, err error) {
 		times int
 		argv  []string
 	}
-	peers := []*peer{{comparison{theirs: "bare fork and exec", note: "for reference: no isolation, nothing kept"}, n, p.bare()}}
+	peers := []*peer{{comparison: comparison{theirs: "bare fork and exec", note: "for reference: no isolation, nothing kept"}, times: n, argv: p.bare()}}
 	if path, ok := l.find("bwrap", "actions beside bubblewrap"); ok {
 		peers = append(peers, &peer{comparison{theirs: "bubblewrap", limit: 1}, n, p.bubblewrap(path)})
 	}
@@ -41,9 +42,9 @@ func action(ctx context.Context, l *lab) (rows []comparison, err error) {
 				err = stopErr
 			}
 		}()
-		peers = append(peers, &peer{comparison{theirs: "docker run --network none", limit: 1.0 / 20}, min(n, 20), d.run(p)})
+		peers = append(peers, &peer{comparison: comparison{theirs: "docker run --network none", limit: 1.0 / 20}, times: min(n, 20), argv: d.run(p)})
 	}
-	for range l.rounds(5, 2) {
+	for range l.rounds(7, 2) {
 		a, err := l.oneBuildOfActions(ctx, n)
 		if err != nil {
 			return nil, err
@@ -53,7 +54,7 @@ func action(ctx context.Context, l *lab) (rows []comparison, err error) {
 			if err != nil {
 				return nil, err
 			}
-			other.a, other.b = append(other.a, a), append(other.b, b)
+			other.a, other.b = append(other.a, a.ms()), append(other.b, b.ms())
 		}
 	}
 	for _, other := range peers {
@@ -63,40 +64,41 @@ func action(ctx context.Context, l *lab) (rows []comparison, err error) {
 	return rows, nil
 }
 
-// oneBuildOfActions is the time that one of n actions adds to a build, in
-// milliseconds.
-func (l *lab) oneBuildOfActions(ctx context.Context, n int) (float64, error) {
+// oneBuildOfActions is what one of n actions adds to a build.
+func (l *lab) oneBuildOfActions(ctx context.Context, n int) (cost, error) {
 	cols := 20
-	dir, err := l.trivial("actions", max(1, n/cols), cols)
+	rows := max(1, n/cols)
+	dir, err := l.trivial("actions", rows, cols)
 	if err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	defer os.RemoveAll(dir)
 	if err := l.do(ctx, dir, l.cube, "build", "base"); err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	all, err := l.time(ctx, dir, l.cube, "build", "step", "-j1")
 	if err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	none, err := l.time(ctx, dir, l.cube, "build", "step", "-j1")
 	if err != nil {
-		return 0, err
+		return cost{}, err
 	}
-	return milliseconds(all.wall-none.wall) / float64(max(1, n/cols)*cols), nil
+	each := time.Duration(rows * cols)
+	return cost{wall: (all.wall - none.wall) / each}, nil
 }
 
-// oneAfterTheOther is the time of one of n runs of a command, in milliseconds.
-func (l *lab) oneAfterTheOther(ctx context.Context, n int, argv []string) (float64, error) {
-	var sum float64
+// oneAfterTheOther is what one of n runs of a command costs.
+func (l *lab) oneAfterTheOther(ctx context.Context, n int, argv []string) (cost, error) {
+	var sum cost
 	for range n {
 		c, err := l.time(ctx, l.dir, argv...)
 		if err != nil {
-			return 0, err
+			return cost{}, err
 		}
-		sum += c.ms()
+		sum.wall += c.wall
 	}
-	return sum / float64(n), nil
+	return cost{wall: sum.wall / time.Duration(n)}, nil
 }
 
 // payload is what an action of tests/workspaces/trivial runs, laid out for

@@ -15,8 +15,7 @@ import (
 // cost is what a process took from its start to its end.
 type cost struct {
 	wall time.Duration
-	cpu  time.Duration // of it and of the children it waited for
-	rss  int64         // its largest, in bytes
+	rss  int64 // its largest, in bytes
 }
 
 // ms is the time by the clock, in milliseconds.
@@ -42,7 +41,6 @@ func (l *lab) time(ctx context.Context, dir string, argv ...string) (cost, error
 		text, _ := os.ReadFile(out.Name())
 		return c, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, tail(text))
 	}
-	c.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		c.rss = u.Maxrss << 10
 	}
