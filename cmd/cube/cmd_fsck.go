@@ -61,7 +61,7 @@ func runFsck(ctx context.Context, a *app, repair bool) error {
 			_ = a.printLines(problemLine{"problem", p.What, p.Digest, p.Detail})
 			return
 		}
-		fmt.Fprintln(a.stdout, p)
+		fmt.Fprintln(a.stdout, local(p.Detail))
 	})
 	if err != nil {
 		return err
