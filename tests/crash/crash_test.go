@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 	if code != 0 {
 		fmt.Fprintf(os.Stderr, "to have the same left to chance: -seed=%d\n", *seed)
 	}
+	if warmed != "" {
+		os.RemoveAll(warmed)
+	}
 	for _, p := range lastChildren() {
 		fmt.Fprintln(os.Stderr, "left behind:", p)
 		code = 1

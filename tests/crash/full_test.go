@@ -59,6 +59,14 @@ func (r *room) used() int {
 	return int(int64(st.Blocks-st.Bfree) * st.Bsize >> 10)
 }
 
+// moveInto moves the workspace, but not its home, into a room.
+func (w *workspace) moveInto(r *room) {
+	w.t.Helper()
+	dir := filepath.Join(r.dir, "workspace")
+	w.must(writeWorkspace(dir, w.size, filepath.Join(warmed, "producers")))
+	w.dir = dir
+}
+
 // saysFull fails the test unless the build failed because of a full disk, and
 // said so and what to do.
 func saysFull(t *testing.T, code int, output string) {
@@ -122,16 +130,13 @@ func TestAFullDiskLeavesTheCubeAsItWas(t *testing.T) {
 	tiles := size{4, 6, 32}
 	old := tiles.calm(t)
 	change := func(w *workspace) {
-		w.replace("{image: ./producers/first,", "{image: ./producers/first, params: {add: 1},")
+		w.add("first", 1)
 	}
 	renewed := tiles.calmWith(t, change)
 
 	w := newWorkspace(t, tiles)
 	r := newRoom(t, w.root, 64<<10)
-	inRoom := *w
-	inRoom.dir = filepath.Join(r.dir, "workspace")
-	w = &inRoom
-	w.must(writeWorkspace(w.dir, tiles))
+	w.moveInto(r)
 	w.build()
 	w.wants(old)
 	change(w)
@@ -155,10 +160,7 @@ func TestAFullDiskDuringTheFirstBuildOfACube(t *testing.T) {
 	want := small.calm(t)
 	w := newWorkspace(t, small)
 	r := newRoom(t, w.root, 1<<10)
-	inRoom := *w
-	inRoom.dir = filepath.Join(r.dir, "workspace")
-	w = &inRoom
-	w.must(writeWorkspace(w.dir, small))
+	w.moveInto(r)
 	r.size = r.used()
 	r.grow(0)
 	failures, engines := w.fillUp(r, long(4, 40), func() {

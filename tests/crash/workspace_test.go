@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,8 +40,8 @@ var (
 	small       = size{2, 3, 16}  // 19
 )
 
-// config is cube.yaml.
-func (s size) config() string {
+// config is cube.yaml; producers is the folder of the producers.
+func (s size) config(producers string) string {
 	const resolution, west, north = 100, 400000, 4400000
 	return fmt.Sprintf(`name: crash
 grid:
@@ -50,11 +52,11 @@ tiles: %d
 sources:
   seed: {uri: data/seed.bin}
 producers:
-  first: {image: ./producers/first, sources: {seed: seed}}
-  second: ./producers/second
-  third: ./producers/third
-  total: ./producers/total
-`, resolution, west, north-s.rows*s.tile*resolution, west+s.cols*s.tile*resolution, north, s.tile)
+  first: {image: %[7]s/first, sources: {seed: seed}}
+  second: {image: %[7]s/second}
+  third: {image: %[7]s/third}
+  total: {image: %[7]s/total}
+`, resolution, west, north-s.rows*s.tile*resolution, west+s.cols*s.tile*resolution, north, s.tile, producers)
 }
 
 // workspace is a workspace with a home of its own.
@@ -67,47 +69,47 @@ type workspace struct {
 	logs string // of what engines print
 }
 
-// newWorkspace makes a workspace whose images are built already.
+// newWorkspace makes a workspace whose images are built already, out of
+// producers that all tests share.
 func newWorkspace(t *testing.T, s size) *workspace {
 	t.Helper()
-	w := newBareWorkspace(t, s)
-	images, err := warmImages()
+	shared, err := warm()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.must(os.Symlink(images, w.cache("images")))
+	w := makeWorkspace(t, s)
+	w.must(writeWorkspace(w.dir, s, filepath.Join(shared, "producers")))
+	w.must(os.Symlink(filepath.Join(shared, "cache", "cube", "images"), w.cache("images")))
 	return w
 }
 
-// newBareWorkspace makes a workspace whose home is empty.
+// newBareWorkspace makes a workspace that has producers of its own, and a home
+// that is empty.
 func newBareWorkspace(t *testing.T, s size) *workspace {
 	t.Helper()
-	return makeWorkspace(t, s, t.TempDir())
+	w := makeWorkspace(t, s)
+	w.must(writeWorkspace(w.dir, s, w.path("producers")))
+	w.must(writeProducers(w.path("producers")))
+	return w
 }
 
-func makeWorkspace(t *testing.T, s size, root string) *workspace {
+func makeWorkspace(t *testing.T, s size) *workspace {
 	t.Helper()
+	root := t.TempDir()
 	env, err := environment(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &workspace{t: t, root: root, dir: filepath.Join(root, "workspace"), size: s, env: env, logs: t.TempDir()}
-	if err := writeWorkspace(w.dir, s); err != nil {
-		t.Fatal(err)
-	}
 	w.must(os.MkdirAll(w.cache(), 0o755))
 	return w
 }
 
-// writeWorkspace writes cube.yaml and what it names.
-func writeWorkspace(dir string, s size) error {
-	if err := program.CopyTree("tests/crash/testdata/producers", filepath.Join(dir, "producers")); err != nil {
+// writeWorkspace writes cube.yaml and the source.
+func writeWorkspace(dir string, s size, producers string) error {
+	producers, err := filepath.Rel(dir, producers)
+	if err != nil {
 		return err
-	}
-	for _, v := range variables {
-		if err := program.CopyTree("tests/crash/testdata/field", filepath.Join(dir, "producers", v)); err != nil {
-			return err
-		}
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o755); err != nil {
 		return err
@@ -115,7 +117,40 @@ func writeWorkspace(dir string, s size) error {
 	if err := os.WriteFile(filepath.Join(dir, "data", "seed.bin"), source(1), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "cube.yaml"), []byte(s.config()), 0o644)
+	return os.WriteFile(filepath.Join(dir, "cube.yaml"), []byte(s.config("./"+producers)), 0o644)
+}
+
+// writeProducers writes the producers of all variables: one program under
+// several contracts.
+func writeProducers(dir string) error {
+	for _, v := range variables {
+		for _, from := range []string{filepath.Join("producers", v), "field"} {
+			if err := copyFiles(filepath.Join("testdata", from), filepath.Join(dir, v)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func copyFiles(from, to string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, e.Name()), b, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // source is one of many contents that the source can have.
@@ -132,48 +167,41 @@ func environment(root string) ([]string, error) {
 			return nil, err
 		}
 	}
-	env, err := program.Toolchain()
-	return append(env, "PATH="+os.Getenv("PATH"), "NO_COLOR=1", "HOME="+filepath.Join(root, "home"),
+	env, err := toolchain()
+	return append(slices.Clone(env), "PATH="+os.Getenv("PATH"), "NO_COLOR=1", "HOME="+filepath.Join(root, "home"),
 		"XDG_CACHE_HOME="+filepath.Join(root, "cache"), "TMPDIR="+filepath.Join(root, "tmp")), err
 }
 
-// warmImages builds the images of the workspace, once, where all tests can
-// share them.
-var warmImages = sync.OnceValues(func() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	images := filepath.Join(cache, "cube-test", "crash-images")
+var toolchain = sync.OnceValues(program.Toolchain)
+
+// warm is a folder with producers and a cache that holds their images. TestMain
+// removes it.
+var warm = sync.OnceValues(func() (string, error) {
 	root, err := os.MkdirTemp("", "cube-crash-*")
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(root)
+	warmed = root
 	env, err := environment(root)
 	if err != nil {
-		return "", err
+		return root, err
 	}
-	for _, d := range []string{images, filepath.Join(root, "cache", "cube")} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return "", err
-		}
+	producers, dir := filepath.Join(root, "producers"), filepath.Join(root, "workspace")
+	if err := errors.Join(writeProducers(producers), writeWorkspace(dir, size{1, 1, 16}, producers)); err != nil {
+		return root, err
 	}
-	if err := os.Symlink(images, filepath.Join(root, "cache", "cube", "images")); err != nil {
-		return "", err
-	}
-	if err := writeWorkspace(filepath.Join(root, "workspace"), size{1, 1, 16}); err != nil {
-		return "", err
-	}
-	e, err := startEngine(filepath.Join(root, "workspace"), env, filepath.Join(root, "log"), "build")
+	e, err := startEngine(dir, env, filepath.Join(root, "log"), "build")
 	if err != nil {
-		return "", err
+		return root, err
 	}
 	if code := e.wait(); code != 0 {
-		return "", fmt.Errorf("build images: exit %d\n%s", code, e.output())
+		return root, fmt.Errorf("build images: exit %d\n%s", code, e.output())
 	}
-	return images, nil
+	return root, nil
 })
+
+// warmed is the folder that warm made, for TestMain.
+var warmed string
 
 func (w *workspace) must(err error) {
 	w.t.Helper()
@@ -201,6 +229,14 @@ func (w *workspace) replace(old, new string) {
 		w.t.Fatalf("cube.yaml has no %q", old)
 	}
 	w.must(os.WriteFile(w.path("cube.yaml"), changed, 0o644))
+}
+
+// add has the producer of a variable add a number to every cell.
+func (w *workspace) add(variable string, n int) {
+	w.t.Helper()
+	if variable != "" {
+		w.replace("/"+variable, fmt.Sprintf("/%s, params: {add: %d}", variable, n))
+	}
 }
 
 // build builds everything, which must succeed.
