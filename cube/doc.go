@@ -47,7 +47,7 @@
 //	.cube/files/            each head of kind file, by its variable and extension
 //	.cube/actions/results, derivations, claims: see package cas
 //	.cube/staging/          what builds put together; swept when their process is dead
-//	.cube/lock              shared by whoever writes, exclusive to gc
+//	.cube/lock              shared by whoever writes, exclusive to gc and to who voids results
 //
 // A chunk's object is the whole chunk, padded with the fill value where it
 // leaves the domain, through the Zarr codecs bytes (little-endian) and blosc.

@@ -41,7 +41,7 @@ type Freed struct {
 // Killed at any instant it leaves a cube in which everything that is reachable
 // is there: what names something goes before what it names.
 func (c *Cube) GC(ctx context.Context, conf GCConfig) (Freed, error) {
-	unlock, err := c.exclusive()
+	unlock, err := c.Exclusive()
 	if err != nil {
 		return Freed{}, fmt.Errorf("gc: %w", err)
 	}
@@ -53,8 +53,10 @@ func (c *Cube) GC(ctx context.Context, conf GCConfig) (Freed, error) {
 	return g.freed, nil
 }
 
-// exclusive takes the cube for the caller alone.
-func (c *Cube) exclusive() (unlock func(), err error) {
+// Exclusive takes the cube for the caller alone until it calls unlock: while a
+// build is using it, Exclusive says ErrBusy, and one that begins meanwhile
+// waits. A Cube that has written since it was opened counts as a build.
+func (c *Cube) Exclusive() (unlock func(), err error) {
 	f, err := os.OpenFile(c.Path("lock"), os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,9 @@ import (
 type Derived struct {
 	Outputs  []graph.Digest  `json:"outputs"`
 	Preimage json.RawMessage `json:"preimage"`
+	// Void says that results among those that it stands for were invalidated:
+	// it settles nothing, and tells only what was.
+	Void bool `json:"void,omitempty"`
 }
 
 // LoadDerived returns what a cube remembers of a derivation key, or nil.
@@ -94,7 +97,7 @@ func (b *build) probe(v *vertex) (bool, error) {
 		return false, err
 	}
 	d, err := LoadDerived(b.Cube, key)
-	if err != nil || d == nil || len(d.Outputs) != len(v.Outputs) {
+	if err != nil || d == nil || d.Void || len(d.Outputs) != len(v.Outputs) {
 		return false, err
 	}
 	for _, version := range d.Outputs {
@@ -157,7 +160,7 @@ func (b *build) remember(ctx context.Context, key graph.Digest, preimage []byte,
 	if err != nil || bytes.Equal(winner, value) {
 		return err
 	}
-	// It was known, and its versions are gone or could not be read.
+	// It was known, and void, or its versions are gone or could not be read.
 	if err := log.Delete(ctx, key); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type VertexPreview struct {
 	Misses  int64
 	Failing int64 // known to fail, and reported again without being run
 	Open    int64
+	Void    bool // the derivation was known until some of its results were invalidated
 
 	// Derivation is the derivation key, zero while an input is still to be
 	// made. Preimage is its preimage; in place of the version of an input that
@@ -110,6 +111,11 @@ func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPrevie
 			p.Hits, p.Open = v.Len(), 0
 			return nil
 		}
+		d, err := LoadDerived(b.Cube, p.Derivation)
+		if err != nil {
+			return err
+		}
+		p.Void = d != nil && d.Void
 	}
 	if v.Len() > previewTiles {
 		return nil

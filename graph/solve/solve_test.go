@@ -146,6 +146,7 @@ type env struct {
 	dir     string
 	backend *arithmetic
 	events  []Event
+	last    *Result // of ran
 }
 
 func newEnv(t *testing.T) *env {
