@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/cubebuild/cube/cube"
-	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/exchange"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/spf13/cobra"
 )
@@ -50,14 +48,6 @@ A variable that is a file is copied, whatever the name.`,
 	return c
 }
 
-// exporter writes one variable.
-type exporter struct {
-	cube    *cube.Cube
-	head    cube.Head
-	version *cube.Version
-	layout  cube.Layout
-}
-
 func runExport(ctx context.Context, a *app, o exportOptions, name string) error {
 	g, err := a.look(ctx)
 	if err != nil {
@@ -67,8 +57,8 @@ func runExport(ctx context.Context, a *app, o exportOptions, name string) error 
 	if err != nil {
 		return err
 	}
-	x := exporter{cube: g.cube, head: h, version: v, layout: v.Layout()}
-	write, err := x.writer(ctx, o.out)
+	x := exchange.Export{Cube: g.cube, Head: h, Version: v}
+	write, err := writerOf(ctx, x, o.out)
 	if err != nil {
 		return err
 	}
@@ -93,41 +83,27 @@ func runExport(ctx context.Context, a *app, o exportOptions, name string) error 
 	return nil
 }
 
-// writer chooses what writes a file of that name.
-func (x *exporter) writer(ctx context.Context, out string) (func(path string) error, error) {
-	if f, ok := x.version.File(); ok {
+// writerOf chooses what writes a file of that name.
+func writerOf(ctx context.Context, x exchange.Export, out string) (func(path string) error, error) {
+	if _, ok := x.Version.File(); ok {
 		return func(path string) error {
-			return writeWhole(path, func(w io.Writer) error { return x.file(ctx, w, f) })
+			return writeFileAt(path, func(f *os.File) error { return x.File(ctx, f) })
 		}, nil
 	}
 	switch ext := strings.ToLower(filepath.Ext(out)); ext {
 	case ".tif", ".tiff":
 		return func(path string) error {
-			return writeFileAt(path, func(f *os.File) error { return x.geotiff(ctx, f) })
+			return writeFileAt(path, func(f *os.File) error { return x.GeoTIFF(ctx, f) })
 		}, nil
 	case ".nc", ".nc4", ".cdf":
 		return func(path string) error {
-			return writeFileAt(path, func(f *os.File) error { return x.netcdf(ctx, f) })
+			return writeFileAt(path, func(f *os.File) error { return x.NetCDF(ctx, f) })
 		}, nil
 	case ".zarr":
-		return func(path string) error { return writeFolder(path, func(dir string) error { return x.zarr(ctx, dir) }) }, nil
+		return func(path string) error { return writeFolder(path, func(dir string) error { return x.Zarr(ctx, dir) }) }, nil
 	default:
 		return nil, &usageError{fmt.Errorf("-o %s: the name says the format: .tif, .nc or .zarr", out)}
 	}
-}
-
-// file copies the content of a variable that is a file, checked.
-func (x *exporter) file(ctx context.Context, w io.Writer, f cube.File) error {
-	if err := x.cube.Objects().Verify(ctx, f.Object); err != nil {
-		return err
-	}
-	in, err := x.cube.Objects().Open(f.Object)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	_, err = io.Copy(w, in)
-	return err
 }
 
 // writeFileAt writes a file whole or not at all, in any order.
@@ -165,21 +141,4 @@ func replace(from, to string) error {
 		}
 	}
 	return os.Rename(from, to)
-}
-
-// planes is the number of planes of the further dimensions.
-func (x *exporter) planes() int64 {
-	n := int64(1)
-	for _, d := range x.layout.Spec.Dims {
-		n *= d.Size
-	}
-	return n
-}
-
-// steps is the number of times, 1 for a static variable.
-func (x *exporter) steps() int64 {
-	if x.layout.Spec.Kind != graph.Time {
-		return 1
-	}
-	return x.layout.Grid.Box.T.Len()
 }

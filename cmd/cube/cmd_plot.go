@@ -319,7 +319,7 @@ func (p *plotting) describe(m *plot.Map, step int64, where []string) {
 		first = append(first, lat.CRS.Name()+" ("+string(lat.CRS)+")")
 	}
 	second := []string{"by " + madeBy(p.head), "version " + p.head.Version.Short()}
-	if p.head.Instance == "" {
+	if madeBy(p.head) == importInstance {
 		second[0] = "imported"
 	}
 	if p.head.Native > 0 {

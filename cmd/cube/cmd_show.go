@@ -12,6 +12,7 @@ import (
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/exchange"
 	"github.com/cubebuild/cube/internal/survey"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/spf13/cobra"
@@ -37,6 +38,7 @@ values are like. All values are read, a few chunks at a time.`,
 type shown struct {
 	card
 	NativeFrom string      `json:"native_from,omitempty"`
+	Source     string      `json:"source,omitempty"` // of an import: its file
 	Statistics *statistics `json:"statistics,omitempty"`
 }
 
@@ -93,7 +95,7 @@ func (g *gallery) show(ctx context.Context, name string, st state, planned *grap
 	if err != nil {
 		return err
 	}
-	s := shown{card: c}
+	s := shown{card: c, Source: g.proj.Lock.Imports[name].Source.URI}
 	if st == stateClean {
 		s.NativeFrom = nativeFrom(planned)
 	}
@@ -165,8 +167,8 @@ func named(long, variable string) bool {
 func (s *shown) write(w io.Writer, style ui.Style, h cube.Head, v *cube.Version, found *survey.Survey) error {
 	var b strings.Builder
 	by := "by " + s.by
-	if h.Instance == "" {
-		by = "imported"
+	if madeBy(h) == importInstance {
+		by = "imported from " + ui.Printable([]byte(s.Source))
 	}
 	fmt.Fprintf(&b, "%s   %s   head %s, %s, %s\n", style.Bold(s.Variable), by, h.Version.Short(), s.State.word(style), plural(len(s.Versions), "version"))
 	if named(s.LongName, s.Variable) {
@@ -245,14 +247,10 @@ func quantity(v float64, units string) string {
 	return ui.Value(v) + " " + units
 }
 
-// seconds are the units of time that UDUNITS has in common use.
-var seconds = map[string]float64{"s": 1, "sec": 1, "second": 1, "seconds": 1, "min": 60, "minute": 60, "minutes": 60,
-	"h": 3600, "hr": 3600, "hour": 3600, "hours": 3600, "d": 86400, "day": 86400, "days": 86400}
-
 // spanOf writes a length of time in hours, or in days where it is long.
 func spanOf(v float64, unit string) string {
-	per, ok := seconds[unit]
-	if !ok {
+	per := exchange.UnitSeconds(unit)
+	if per == 0 {
 		return ui.Value(v) + " " + unit
 	}
 	switch v *= per; {

@@ -203,8 +203,8 @@ func (g *gallery) versions(ctx context.Context, name string) ([]cube.Head, error
 // madeBy is who made a head.
 func madeBy(h cube.Head) string {
 	switch {
-	case h.Instance == "":
-		return "import"
+	case h.Instance == "" || h.Instance == importInstance:
+		return importInstance
 	case h.Role != "" && h.Role != h.Variable:
 		return fmt.Sprintf("%s (out: %s)", h.Instance, h.Role)
 	}

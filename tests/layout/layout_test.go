@@ -45,6 +45,9 @@ var rooms = map[string][]string{
 	"internal/source":   {"graph"},
 	"internal/project":  append([]string{"containers", "images", "internal/config", "internal/source", "internal/yamlfile"}, below...),
 	"internal/ui":       append([]string{"graph/solve", "containers", "lineage", "images", "internal/config"}, below...),
+	"internal/exchange": append([]string{"internal/geotiff", "internal/netcdf"}, below...),
+	"internal/geotiff":  {},
+	"internal/netcdf":   {},
 	"internal/npy":      {},
 	"internal/survey":   below,
 	"internal/yamlfile": {"graph", "cube/grid"},
@@ -52,7 +55,7 @@ var rooms = map[string][]string{
 	"sdk":               {},
 
 	"cmd/cube": append([]string{"containers", "graph/solve", "images", "lineage", "dagger", "internal/config",
-		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey"}, below...),
+		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey", "internal/exchange"}, below...),
 	"cmd/cube-worker": {"containers"},
 	"tests":           append([]string{"internal/peers"}, below...),
 }

@@ -1,11 +1,10 @@
-package main
+package exchange
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image/color"
 	"maps"
 	"math"
 	"os"
@@ -17,105 +16,16 @@ import (
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/cube/zarr"
 	"github.com/cubebuild/cube/graph"
-	"github.com/cubebuild/cube/internal/geotiff"
 	"github.com/cubebuild/cube/internal/netcdf"
-	"github.com/cubebuild/cube/internal/ui/plot"
 )
-
-// geotiff writes a GeoTIFF: a band for each time and plane.
-func (x *exporter) geotiff(ctx context.Context, f *os.File) error {
-	spec, lat, box := x.head.Spec, x.layout.Grid.Lattice, x.layout.Grid.Box
-	m := &geotiff.Image{Columns: box.X.Len(), Rows: box.Y.Len(), Bands: x.steps() * x.planes(), DType: string(x.layout.Spec.DType),
-		Geographic: lat.CRS.IsGeographic(), Transform: lat.GeoTransform(box)}
-	if code, ok := strings.CutPrefix(string(lat.CRS), "EPSG:"); ok {
-		m.EPSG, _ = strconv.Atoi(code) // ParseCRS made it
-	}
-	switch {
-	case x.layout.Spec.DType.IsFloat():
-		m.Nodata = "nan"
-	case x.layout.Spec.Fill != nil:
-		m.Nodata = string(*x.layout.Spec.Fill)
-	}
-	if x.layout.Spec.DType == graph.Bool {
-		m.DType = "uint8"
-	}
-	if m.DType == "uint8" && m.Bands == 1 {
-		m.Colors = legendColors(spec.Legend)
-	}
-	m.Items = x.items(spec)
-	return geotiff.Write(f, m, func(t geotiff.Tile) ([]byte, error) {
-		w := grid.Box{T: box.T, Y: grid.Range{Lo: box.Y.Lo + t.Row, Hi: box.Y.Lo + t.Row + t.Rows},
-			X: grid.Range{Lo: box.X.Lo + t.Column, Hi: box.X.Lo + t.Column + t.Columns}}
-		return x.cube.ReadWindow(ctx, x.version, w, nil)
-	})
-}
-
-// items are what GDAL shows of the bands.
-func (x *exporter) items(spec graph.VarSpec) []geotiff.Item {
-	items := []geotiff.Item{{Band: -1, Name: "cube_version", Value: x.head.Version.String()}}
-	for band := range int(x.steps() * x.planes()) {
-		add := func(name, role, value string) {
-			if value != "" {
-				items = append(items, geotiff.Item{Band: band, Name: name, Role: role, Value: value})
-			}
-		}
-		add("DESCRIPTION", "description", x.bandName(int64(band)))
-		add("UNITTYPE", "unittype", spec.Units)
-		add("long_name", "", spec.LongName)
-		add("standard_name", "", spec.Standard)
-		if len(spec.Legend) > 0 {
-			var values, meanings []string
-			for _, c := range spec.Legend {
-				values, meanings = append(values, strconv.FormatInt(c.Value, 10)), append(meanings, strings.Join(strings.Fields(c.Name), "_"))
-			}
-			add("flag_values", "", strings.Join(values, ","))
-			add("flag_meanings", "", strings.Join(meanings, " "))
-		}
-	}
-	return items
-}
-
-// bandName names a band by its time and its place along further dimensions.
-func (x *exporter) bandName(band int64) string {
-	parts := []string{x.head.Variable}
-	step, plane := band/x.planes(), band%x.planes()
-	if x.layout.Spec.Kind == graph.Time {
-		parts = append(parts, grid.FormatTime(x.layout.Grid.Time.At(x.layout.Grid.Box.T.Lo+step)))
-	}
-	where := make([]string, len(x.layout.Spec.Dims))
-	for i := len(x.layout.Spec.Dims) - 1; i >= 0; i-- {
-		d := x.layout.Spec.Dims[i]
-		at := plane % d.Size
-		plane /= d.Size
-		where[i] = d.Name + "=" + strconv.FormatInt(at, 10)
-		if at < int64(len(d.Labels)) {
-			where[i] = d.Name + "=" + d.Labels[at]
-		}
-	}
-	return strings.Join(append(parts, where...), " ")
-}
-
-// legendColors are the colours of byte values, where any class has one.
-func legendColors(legend []graph.Class) []color.RGBA {
-	if !slices.ContainsFunc(legend, func(c graph.Class) bool { return c.Color != "" }) {
-		return nil
-	}
-	colors := make([]color.RGBA, 256)
-	for i, c := range legend {
-		if c.Value >= 0 && c.Value < 256 {
-			colors[c.Value] = plot.ClassColor(c.Color, i)
-		}
-	}
-	return colors
-}
 
 // group is the variable as a Zarr group that holds all but its values, begun at
 // the domain's corner.
-func (x *exporter) group(ctx context.Context) (*zarr.Group, error) {
+func (x Export) group(ctx context.Context) (*zarr.Group, error) {
 	var mem zarr.MemStore
-	spec := x.layout.Spec
-	spec.LongName, spec.Standard = x.head.Spec.LongName, x.head.Spec.Standard
-	if err := cube.WriteWindow(ctx, &mem, "", x.head.Variable, spec, x.layout.Grid, x.layout.Domain(), nil); err != nil {
+	spec := x.layout().Spec
+	spec.LongName, spec.Standard = x.Head.Spec.LongName, x.Head.Spec.Standard
+	if err := cube.WriteWindow(ctx, &mem, "", x.Head.Variable, spec, x.layout().Grid, x.layout().Domain(), nil); err != nil {
 		return nil, err
 	}
 	return zarr.OpenGroup(ctx, &mem, "")
@@ -124,13 +34,13 @@ func (x *exporter) group(ctx context.Context) (*zarr.Group, error) {
 // rowBytes is about how much is read at a time.
 const rowBytes = 32 << 20
 
-// netcdf writes a NetCDF file.
-func (x *exporter) netcdf(ctx context.Context, f *os.File) error {
+// NetCDF writes a NetCDF file of the classic format to an empty file.
+func (x Export) NetCDF(ctx context.Context, f *os.File) error {
 	g, err := x.group(ctx)
 	if err != nil {
 		return err
 	}
-	attrs := append(netcdfAttrs(g.Attributes(), 0), netcdf.Attr{Name: "cube_version", Value: x.head.Version.String()})
+	attrs := append(netcdfAttrs(g.Attributes(), 0), netcdf.Attr{Name: "cube_version", Value: x.Head.Version.String()})
 	n := netcdfFile{file: &netcdf.File{Attrs: attrs}, dims: map[string]int{}}
 	names, err := g.Arrays(ctx)
 	if err != nil {
@@ -150,7 +60,7 @@ func (x *exporter) netcdf(ctx context.Context, f *os.File) error {
 		return err
 	}
 	for i, name := range names {
-		if name == x.head.Variable {
+		if name == x.Head.Variable {
 			err = x.values(ctx, func(at int64, values []byte) error { return w.Write(i, at, values) })
 		} else {
 			err = n.coordinate(ctx, w, i, arrays[i])
@@ -164,20 +74,20 @@ func (x *exporter) netcdf(ctx context.Context, f *os.File) error {
 
 // values reads all values in slabs, and calls f with each one's place in C
 // order.
-func (x *exporter) values(ctx context.Context, f func(at int64, values []byte) error) error {
-	box, size, planes := x.layout.Domain(), int64(x.layout.Spec.DType.Size()), x.planes()
+func (x Export) values(ctx context.Context, f func(at int64, values []byte) error) error {
+	box, size, planes := x.layout().Domain(), int64(x.layout().Spec.DType.Size()), x.planes()
 	nx, ny := box.X.Len(), box.Y.Len()
 	rows := max(1, rowBytes/max(1, nx*size*planes))
 	var buf []byte
 	for step := range x.steps() {
 		for y := int64(0); y < ny; y += rows {
 			w := box
-			if x.layout.Spec.Kind == graph.Time {
+			if x.layout().Spec.Kind == graph.Time {
 				w.T = grid.Range{Lo: box.T.Lo + step, Hi: box.T.Lo + step + 1}
 			}
 			w.Y = grid.Range{Lo: box.Y.Lo + y, Hi: box.Y.Lo + min(ny, y+rows)}
 			var err error
-			if buf, err = x.cube.ReadWindow(ctx, x.version, w, buf[:0]); err != nil {
+			if buf, err = x.Cube.ReadWindow(ctx, x.Version, w, buf[:0]); err != nil {
 				return err
 			}
 			slab := w.Y.Len() * nx * size

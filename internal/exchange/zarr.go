@@ -1,4 +1,4 @@
-package main
+package exchange
 
 import (
 	"context"
@@ -11,12 +11,12 @@ import (
 	"github.com/cubebuild/cube/graph"
 )
 
-// zarr writes a copy of the variable's view, with each chunk checked.
-func (x *exporter) zarr(ctx context.Context, dir string) error {
-	if err := x.cube.View(ctx); err != nil {
+// Zarr writes to a folder a copy of the variable's view, with each chunk checked.
+func (x Export) Zarr(ctx context.Context, dir string) error {
+	if err := x.Cube.View(ctx); err != nil {
 		return err
 	}
-	view := x.cube.Path("zarr", x.head.Variable)
+	view := x.Cube.Path("zarr", x.Head.Variable)
 	if err := x.copyDocuments(view, dir); err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (x *exporter) zarr(ctx context.Context, dir string) error {
 		return err
 	}
 	defer from.Close()
-	a, err := zarr.OpenArray(ctx, from, x.head.Variable)
+	a, err := zarr.OpenArray(ctx, from, x.Head.Variable)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (x *exporter) zarr(ctx context.Context, dir string) error {
 }
 
 // copyDocuments copies the group's documents and its coordinates.
-func (x *exporter) copyDocuments(view, dir string) error {
+func (x Export) copyDocuments(view, dir string) error {
 	return filepath.WalkDir(view, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -48,11 +48,11 @@ func (x *exporter) copyDocuments(view, dir string) error {
 			return err
 		}
 		switch {
-		case d.IsDir() && filepath.Dir(rel) == x.head.Variable:
+		case d.IsDir() && filepath.Dir(rel) == x.Head.Variable:
 			return filepath.SkipDir // the chunks
 		case d.IsDir():
 			return os.MkdirAll(filepath.Join(dir, rel), 0o755)
-		case filepath.Dir(rel) == x.head.Variable && d.Name() != "zarr.json":
+		case filepath.Dir(rel) == x.Head.Variable && d.Name() != "zarr.json":
 			return nil
 		}
 		b, err := os.ReadFile(path)
@@ -64,22 +64,23 @@ func (x *exporter) copyDocuments(view, dir string) error {
 }
 
 // copyChunks writes the version's chunks, as the objects that the cube keeps.
-func (x *exporter) copyChunks(ctx context.Context, to zarr.Writer, meta *zarr.ArrayMeta) error {
-	span, n := x.layout.Span(), len(meta.Shape)
+func (x Export) copyChunks(ctx context.Context, to zarr.Writer, meta *zarr.ArrayMeta) error {
+	l, n := x.layout(), len(meta.Shape)
+	span := l.Span()
 	index := make([]int, n)
 	var buf []byte
-	return x.version.Refs(ctx, func(ti, yi, xi int64, r cube.ChunkRef) error {
+	return x.Version.Refs(ctx, func(ti, yi, xi int64, r cube.ChunkRef) error {
 		if r.Object.IsZero() {
 			return nil
 		}
-		if x.layout.Spec.Kind == graph.Time {
+		if l.Spec.Kind == graph.Time {
 			index[0] = int(ti - span.T.Lo)
 		}
 		index[n-2], index[n-1] = int(yi-span.Y.Lo), int(xi-span.X.Lo)
 		var err error
-		if buf, err = x.cube.Objects().Get(ctx, r.Object, buf[:0]); err != nil {
+		if buf, err = x.Cube.Objects().Get(ctx, r.Object, buf[:0]); err != nil {
 			return err
 		}
-		return to.Set(ctx, x.head.Variable+"/"+meta.ChunkKey(index...), buf)
+		return to.Set(ctx, x.Head.Variable+"/"+meta.ChunkKey(index...), buf)
 	})
 }
