@@ -87,6 +87,7 @@ var commands = []func(*app) *cobra.Command{
 	newFsckCommand,
 	newCatalogCommand,
 	newExportCommand,
+	newImportCommand,
 	newVersionCommand,
 }
 
