@@ -57,7 +57,7 @@ func (p *VertexPreview) HeadElsewhere() bool {
 // Bounds on what a preview looks at for one vertex: tiles one by one, and
 // tiles whose windows it reads.
 const (
-	previewTiles   = 200_000
+	previewTiles   = 50_000
 	previewWindows = 5_000
 )
 
@@ -65,6 +65,18 @@ const (
 // It runs nothing and writes nothing. Of c it uses Cube, Host, Chunks and
 // RetryFailed. Without a Cube nothing is known.
 func Preview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) ([]VertexPreview, error) {
+	return preview(ctx, ws, plan, c, previewTiles)
+}
+
+// Settled is [Preview] without a look at tiles: it says which vertices are
+// known, at the same cost for any number of tiles. The tiles of the others are
+// open.
+func Settled(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) ([]VertexPreview, error) {
+	return preview(ctx, ws, plan, c, 0)
+}
+
+// preview looks at the tiles of vertices that have at most so many.
+func preview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config, most int64) ([]VertexPreview, error) {
 	c.Events = nil
 	b, err := newBuild(ws, plan, c)
 	if err != nil {
@@ -83,14 +95,14 @@ func Preview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Confi
 		if h, ok := heads[v.Outputs[0].Variable]; ok {
 			p.Head = &h
 		}
-		if err := b.preview(ctx, b.verts[v], b.sched.nodes[i], p); err != nil {
+		if err := b.preview(ctx, b.verts[v], b.sched.nodes[i], p, most); err != nil {
 			return nil, fmt.Errorf("%s: %w", v.Name, err)
 		}
 	}
 	return previews, nil
 }
 
-func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPreview) error {
+func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPreview, most int64) error {
 	if err := b.compare(v, p); err != nil {
 		return err
 	}
@@ -117,7 +129,7 @@ func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPrevie
 		}
 		p.Void = d != nil && d.Void
 	}
-	if v.Len() > previewTiles {
+	if v.Len() > most {
 		return nil
 	}
 	return b.count(ctx, v, n, p)

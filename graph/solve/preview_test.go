@@ -191,6 +191,25 @@ func TestAPreviewRemembersWhatTheHeadWasMadeOf(t *testing.T) {
 	}
 }
 
+func TestWhatIsSettledNeedsNoLookAtTiles(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.build(chain(), "two")
+	ws := chain()
+	ws.Instances[1].Params = []byte(`{"a":1}`)
+	plan, err := graph.Resolve(*ws, "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Settled(t.Context(), ws, plan, Config{Cube: e.open()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !all[0].Known || all[0].Hits != 16 || all[1].Known || all[1].Counted || all[1].Open != 16 || all[2].Open != 16 {
+		t.Errorf("%+v", all)
+	}
+}
+
 func TestWithoutACubeNothingIsKnown(t *testing.T) {
 	t.Parallel()
 	ws := chain()
