@@ -33,6 +33,7 @@ const (
 	causeNever   lineage.What = "never built"
 	causePending lineage.What = "pending" // an input is itself to be made anew
 	causeForgot  lineage.What = "forgotten"
+	causeVoid    lineage.What = "invalidated"
 	causeHead    lineage.What = "head elsewhere"
 )
 
@@ -57,6 +58,9 @@ func causes(p *solve.VertexPreview, before json.RawMessage) ([]cause, error) {
 		return nil, err
 	}
 	out := pending(p)
+	if p.Void {
+		out = append(out, cause{What: causeVoid, Sentence: "results of it were invalidated"})
+	}
 	for _, c := range changes {
 		if c := translate(p, was, c); c.input == nil || !isPending(p, c.input) {
 			out = append(out, c)
@@ -132,12 +136,7 @@ func inputOf(v *graph.Vertex, was graph.Outline, name string) (*graph.Binding, g
 		if b.Role != name && (err != nil || place != i || !v.IsMerge()) {
 			continue
 		}
-		for j, in := range was.Inputs {
-			if in.Role == name || v.IsMerge() && j == i {
-				return b, in.Version
-			}
-		}
-		return b, graph.Digest{}
+		return b, was.Version(v, i)
 	}
 	return nil, graph.Digest{}
 }
