@@ -397,6 +397,34 @@ func TestCommandIsFoundInPath(t *testing.T) {
 	}
 }
 
+func TestRunnerCarriesItsWorker(t *testing.T) {
+	if os.Getenv(builtVariable) != "" {
+		t.Skip("this user has no Go toolchain")
+	}
+	r, err := native.New(native.Config{StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	succeed(t, r, probe(t, "true"))
+}
+
+func TestWorkerThatIsNoneIsAnError(t *testing.T) {
+	build(t)
+	r, err := native.New(native.Config{StateDir: t.TempDir(), Worker: "/bin/true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if exit, err := r.Run(t.Context(), probe(t, "true")); err == nil {
+		t.Errorf("%v", exit)
+	}
+	if r, err := native.New(native.Config{StateDir: t.TempDir(), Worker: "/does/not/exist"}); err == nil {
+		r.Close()
+		t.Error("a worker that does not exist was taken")
+	}
+}
+
 // TestEverythingHoldsWithoutRoot runs all the tests again as an ordinary user.
 func TestEverythingHoldsWithoutRoot(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -55,6 +55,7 @@ type running struct {
 	spec   *containers.Spec
 	config *inside.Config
 	box    *box
+	began  bool // the payload was started
 
 	unenforced []string
 	kept       map[string]*os.File
@@ -241,6 +242,8 @@ func (r *running) exit(ctx context.Context) (*containers.Exit, error) {
 		exit.Reason, exit.Signal = containers.TimedOut, syscall.SIGKILL
 	case !success && r.box.leaf.killedForMemory():
 		exit.Reason, exit.Signal = containers.OutOfMemory, syscall.SIGKILL
+	case !ended && !r.began:
+		return nil, errors.New("the sandbox's init ended without a word: it is not this program's cube-worker, or was killed")
 	case !ended:
 		exit.Reason, exit.Signal = containers.Signaled, syscall.SIGKILL
 	case status.Signaled():
@@ -266,6 +269,8 @@ func (r *running) lastWords() (end inside.Ending, ended bool, err error) {
 			if err := r.keep(body, fds); err != nil {
 				return end, false, err
 			}
+		case inside.Began:
+			r.began = true
 		case inside.Ended:
 			end, err := inside.DecodeEnding(body)
 			return end, true, err

@@ -11,7 +11,8 @@
 //	  Start: Config, descriptors ─────►  assemble: overlay root, mounts
 //	                            ◄──────  Handles: fresh tmpfs, if asked for
 //	  Go, once they are filled  ──────►  pivot, lock down, start the payload
-//	                            ◄──────  Ended: wait status, or Failed: why
+//	                            ◄──────  Began, then Ended: wait status;
+//	                                     or Failed: why
 //	  wait for process 1
 //
 // Each message is one frame on a Unix stream socket: a kind, a length, a body;

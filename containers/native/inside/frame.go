@@ -18,6 +18,7 @@ const (
 	Start   Kind = 'S' // Version, then a Config; descriptors: output, tasks
 	Handles Kind = 'H' // an index into Config.Mounts per descriptor, a byte each
 	Go      Kind = 'G' // the tmpfs are filled
+	Began   Kind = 'B' // the payload is started
 	Ended   Kind = 'E' // an Ending
 	Failed  Kind = 'F' // a byte that is 1 where the Config is to blame, then why
 )

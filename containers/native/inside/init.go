@@ -68,6 +68,9 @@ func live() error {
 		return err
 	}
 	closeAll(fds)
+	if err := Send(Socket, Began, nil); err != nil {
+		return err
+	}
 	status, err := reap(pid)
 	if err != nil {
 		return err
