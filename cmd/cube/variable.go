@@ -151,7 +151,7 @@ func (g *gallery) preview(ctx context.Context, targets []string, states map[stri
 	if g.cube == nil {
 		return nil
 	}
-	previews, err := solve.Preview(ctx, &prep.Workspace, prep.Plan,
+	previews, err := solve.Settled(ctx, &prep.Workspace, prep.Plan,
 		solve.Config{Cube: g.cube, Host: hostOf(prep.Plan), Chunks: g.proj.File.Storage.Chunks})
 	for _, p := range previews {
 		for i, o := range p.Vertex.Outputs {
