@@ -19,7 +19,9 @@ func Ingest(ctx context.Context, dir string, want map[string]graph.RequestOutput
 }
 
 // Fill writes windows as a container sees them.
-func Fill(ctx context.Context, root *os.Root, inputs []Input) error { return fill(ctx, root, inputs) }
+func Fill(ctx context.Context, root *os.Root, inputs []Input) error {
+	return fillAll(ctx, root, inputs)
+}
 
 // Watch sets how often an executor looks at what an action has on disk.
 func (x *Executor) Watch(every time.Duration) { x.watch = every }

@@ -3,14 +3,15 @@ package containers
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"time"
 
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/internal/npy"
+	"golang.org/x/sys/unix"
 )
 
 // maxFilled is how many filled mounts an action may have, beside its outputs.
@@ -49,7 +50,7 @@ func (s *staged) mountTogether(ctx context.Context, windows []Input) {
 		m.Size += in.room()
 		m.Dirs = append(m.Dirs, in.Role)
 	}
-	m.Fill = func(root *os.Root) error { return fill(ctx, root, windows) }
+	m.Fill = func(root *os.Root) error { return fillAll(ctx, root, windows) }
 	s.mount(m)
 }
 
@@ -59,11 +60,7 @@ func (s *staged) mountTogether(ctx context.Context, windows []Input) {
 func (s *staged) mountApart(ctx context.Context, windows []Input) {
 	for _, in := range windows {
 		s.mount(Mount{Kind: Tmpfs, Target: in.Window.Path, Size: in.room(), Fill: func(root *os.Root) error {
-			t := newTree(root)
-			if err := t.input(ctx, ".", in); err != nil {
-				return fmt.Errorf("input %s: %w", in.Role, err)
-			}
-			return t.finish()
+			return fill(root, func(t *tree) error { return t.input(ctx, ".", in) })
 		}})
 	}
 }
@@ -93,7 +90,7 @@ func (x *Executor) stageOnDisk(ctx context.Context, st *staged, inputs []Input) 
 		return err
 	}
 	defer root.Close()
-	if err := fill(ctx, root, inputs); err != nil {
+	if err := fillAll(ctx, root, inputs); err != nil {
 		return err
 	}
 	st.mount(Mount{Kind: Bind, Source: path, Target: graph.InputDir})
@@ -110,45 +107,66 @@ func (s *staged) mountFiles(inputs []Input) {
 	}
 }
 
-// fill writes each window below root, in a directory of its role.
-func fill(ctx context.Context, root *os.Root, inputs []Input) error {
-	t := newTree(root)
-	for _, in := range inputs {
-		if err := t.input(ctx, in.Role, in); err != nil {
-			return fmt.Errorf("input %s: %w", in.Role, err)
+// fillAll writes each input below root, in a directory of its role.
+func fillAll(ctx context.Context, root *os.Root, inputs []Input) error {
+	return fill(root, func(t *tree) error {
+		for _, in := range inputs {
+			if err := t.input(ctx, in.Role, in); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+}
+
+// fill has the tree below root written, which nobody else writes to meanwhile.
+func fill(root *os.Root, write func(*tree) error) error {
+	dir, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	t := &tree{at: int(dir.Fd()), made: map[string]bool{".": true}, dirs: []string{"."}}
+	if err := write(t); err != nil {
+		return err
 	}
 	return t.finish()
 }
 
 // tree is what is written for a payload to read: everybody may read it, whatever
-// this process's umask says, and every time in it is 1970.
+// this process's umask says, and every time in it is 1970. There are many small
+// files in it, so a file costs the fewest system calls that do.
 type tree struct {
-	root *os.Root
+	at   int // descriptor of its root
 	made map[string]bool
 	dirs []string // in the order in which they were made
 }
 
-func newTree(root *os.Root) *tree {
-	return &tree{root: root, made: map[string]bool{".": true}, dirs: []string{"."}}
-}
-
 // input writes an input in a directory.
-func (t *tree) input(ctx context.Context, at string, in Input) error {
+func (t *tree) input(ctx context.Context, at string, in Input) (err error) {
 	switch {
 	case in.Spec.Kind == graph.File:
-		return t.write(path.Join(at, "data")) // to mount the file on
+		err = t.write(path.Join(at, "data")) // to mount the file on
 	case in.Window.Format == graph.NPY:
-		head, err := npy.AppendHeader(nil, npy.Header{DType: string(in.Spec.DType), Shape: in.Window.Shape})
-		if err != nil {
-			return err
-		}
-		return t.write(path.Join(at, graph.ArrayFile), head, in.Values)
+		err = t.npy(path.Join(at, graph.ArrayFile), in)
+	default:
+		// A Zarr v3 group with one array of the role's name, and its coordinates.
+		// It tells nothing that the request does not: what is not hashed, such as
+		// a long name, stays out.
+		err = cube.WriteWindow(ctx, t, at, in.Role, in.Spec.Semantic(), in.Grid, in.Box, in.Values)
 	}
-	// A Zarr v3 group with one array of the role's name, and its coordinates. It
-	// tells nothing that the request does not: what is not hashed, such as a
-	// long name, stays out.
-	return cube.WriteWindow(ctx, t, at, in.Role, in.Spec.Semantic(), in.Grid, in.Box, in.Values)
+	if err != nil {
+		return fmt.Errorf("input %s: %w", in.Role, err)
+	}
+	return nil
+}
+
+func (t *tree) npy(name string, in Input) error {
+	head, err := npy.AppendHeader(nil, npy.Header{DType: string(in.Spec.DType), Shape: in.Window.Shape})
+	if err != nil {
+		return err
+	}
+	return t.write(name, head, in.Values)
 }
 
 // Set implements zarr.Writer.
@@ -162,8 +180,8 @@ func (t *tree) mkdir(name string) error {
 	if err := t.mkdir(path.Dir(name)); err != nil {
 		return err
 	}
-	if err := t.root.Mkdir(name, 0o755); err != nil && !os.IsExist(err) {
-		return err
+	if err := unix.Mkdirat(t.at, name, 0o755); err != nil && err != unix.EEXIST {
+		return &fs.PathError{Op: "mkdir", Path: name, Err: err}
 	}
 	t.made[name], t.dirs = true, append(t.dirs, name)
 	return nil
@@ -174,37 +192,54 @@ func (t *tree) write(name string, parts ...[]byte) error {
 	if err := t.mkdir(path.Dir(name)); err != nil {
 		return err
 	}
-	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	fd, err := unix.Openat(t.at, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
 	if err != nil {
-		return err
+		return &fs.PathError{Op: "create", Path: name, Err: err}
 	}
-	defer f.Close()
+	err = writeAll(fd, parts)
+	if err == nil {
+		err = unix.Fchmod(fd, 0o444)
+	}
+	if closed := unix.Close(fd); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return &fs.PathError{Op: "write", Path: name, Err: err}
+	}
+	return t.date(name)
+}
+
+func writeAll(fd int, parts [][]byte) error {
 	for _, p := range parts {
-		if _, err := f.Write(p); err != nil {
-			return err
+		for len(p) > 0 {
+			n, err := unix.Write(fd, p[:min(len(p), 1<<30)])
+			if err != nil && err != unix.EINTR {
+				return err
+			}
+			p = p[max(n, 0):]
 		}
 	}
-	if err := f.Chmod(0o444); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return t.root.Chtimes(name, epoch, epoch)
+	return nil
 }
 
 // finish is for when all is written: what is made in a directory changes its
 // times.
 func (t *tree) finish() error {
 	for _, name := range t.dirs {
-		if err := t.root.Chmod(name, 0o755); err != nil {
-			return err
+		if err := unix.Fchmodat(t.at, name, 0o755, 0); err != nil {
+			return &fs.PathError{Op: "chmod", Path: name, Err: err}
 		}
-		if err := t.root.Chtimes(name, epoch, epoch); err != nil {
+		if err := t.date(name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-var epoch = time.Unix(0, 0)
+// date sets the times of a file or directory to 1970.
+func (t *tree) date(name string) error {
+	if err := unix.UtimesNanoAt(t.at, name, make([]unix.Timespec, 2), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &fs.PathError{Op: "set times", Path: name, Err: err}
+	}
+	return nil
+}

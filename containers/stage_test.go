@@ -439,3 +439,20 @@ func BenchmarkFill(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRun is one action whole: staging, sandbox, ingest.
+func BenchmarkRun(b *testing.B) {
+	a := action(b, step{Do: "write", Path: "a/data.npy", Data: array(b, "float32", ramp(192), 6, 8)})
+	a.Outputs["a"] = grids(graph.Float32, 6, 8)
+	a.Inputs = []containers.Input{window(b, "e", graph.VarSpec{}, graph.NPY, ramp(192))}
+	x := newBench(b, 0)
+	for b.Loop() {
+		r, err := x.Run(b.Context(), a)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

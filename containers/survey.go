@@ -81,9 +81,11 @@ func (s *survey) file(name string, info fs.FileInfo) error {
 	return nil
 }
 
-// kindOf says in words what is not a regular file.
+// kindOf says in words what something is.
 func kindOf(m fs.FileMode) string {
 	switch m.Type() {
+	case 0:
+		return "a file"
 	case fs.ModeDir:
 		return "a directory"
 	case fs.ModeSymlink:
