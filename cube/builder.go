@@ -76,6 +76,7 @@ func (b *Builder) setRow(ctx context.Context, i int64, refs []ChunkRef) error {
 		}
 		if p.set(int(i%pageSize), r) {
 			b.stored[n] = pageInfo{}
+			b.cache.drop(n)
 			if p.count == len(p.refs) {
 				if err := b.shelve(ctx, n); err != nil {
 					return err

@@ -115,25 +115,32 @@ func (l Layout) wholeChunks(box grid.Box) error {
 	return nil
 }
 
-// parallel calls f with 0 to n−1, at most limit at once.
+// parallel calls f with 0 to n−1, at most limit at once. Without an error it has
+// called it with each: where ctx ended before, that is the error.
 func parallel(ctx context.Context, limit, n int, f func(context.Context, int) error) error {
 	if n == 1 || limit == 1 {
 		for i := range n {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			if err := f(ctx, i); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, each := errgroup.WithContext(ctx)
 	g.SetLimit(limit)
 	for i := range n {
-		if ctx.Err() != nil {
+		if each.Err() != nil {
 			break
 		}
-		g.Go(func() error { return f(ctx, i) })
+		g.Go(func() error { return f(each, i) })
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 // tileWriter cuts a tile into chunks and stores them.

@@ -140,6 +140,13 @@ func (c *pageCache) forget(n int, e *cachedPage) {
 	}
 }
 
+// drop takes out a page that is not what it was.
+func (c *pageCache) drop(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pages, n)
+}
+
 // evict makes room for one page.
 func (c *pageCache) evict() {
 	if len(c.pages) < maxPages {
