@@ -32,6 +32,7 @@ type importOptions struct {
 	crs      string
 	nodata   string
 	units    string
+	dtype    string
 	longName string
 	legend   string
 	grid     string
@@ -60,7 +61,7 @@ time.`,
   cube import fuel.tif --as fuel_model --legend 1=grass,2=shrub,3=timber
   cube import era5.nc --as temperature --var t2m --band 3
   cube import moisture.zarr --as fuel_moisture --var fm100
-  cube import lidar.tif --as canopy_height --units m --grid default --resampling average`,
+  cube import lidar.tif --as canopy_height --units m --dtype float32 --grid default --resampling average`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return runImport(c.Context(), a, o, args[0]) },
 	}
@@ -71,6 +72,7 @@ time.`,
 	f.StringVar(&o.crs, "crs", "", "the reference system, where the file does not say it")
 	f.StringVar(&o.nodata, "nodata", "", "the value that means no data, where the file does not say it")
 	f.StringVar(&o.units, "units", "", "the units of the values (UDUNITS), where the file does not say them")
+	f.StringVar(&o.dtype, "dtype", "", "the type of the values (default: the file's; not of Zarr)")
 	f.StringVar(&o.longName, "long-name", "", "the variable's name for people")
 	f.StringVar(&o.legend, "legend", "", "the classes of categories: `value=name,…`, or a CSV file of value,name[,#rrggbb]")
 	f.StringVar(&o.grid, "grid", "", "a grid of cube.yaml to bring it onto (default: its own cells)")
@@ -80,6 +82,13 @@ time.`,
 	f.BoolVarP(&o.force, "force", "f", false, "replace an import of that name")
 	f.BoolVar(&o.offline, "offline", false, "fetch nothing")
 	_ = c.MarkFlagRequired("as")
+	_ = c.RegisterFlagCompletionFunc("dtype", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		for _, d := range graph.DTypes {
+			names = append(names, string(d))
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
 	_ = c.RegisterFlagCompletionFunc("resampling", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		for _, m := range grid.Resamplings() {
@@ -179,6 +188,9 @@ func (im *importing) check(ctx context.Context, path string) (err error) {
 	}
 	if _, taken := im.proj.Lock.Imports[im.as]; taken && !im.force {
 		return &usageError{fmt.Errorf("%s is imported already\n  to replace it: --force", im.as)}
+	}
+	if im.dtype != "" && !slices.Contains(graph.DTypes, graph.DType(im.dtype)) {
+		return &usageError{fmt.Errorf("--dtype %s: want one of %v", im.dtype, graph.DTypes)}
 	}
 	if im.resample != "" {
 		if im.grid == "" {
@@ -298,8 +310,8 @@ func checkLegend(classes []graph.Class) error {
 func (im *importing) zarr(ctx context.Context, display ui.Display) (*graph.Import, error) {
 	o := exchange.ZarrImport{Variable: im.as, Array: im.layer, CRS: im.crs, Nodata: im.nodata, Units: im.units, LongName: im.longName,
 		Legend: im.legend, Resampling: grid.Resampling(im.resample), Tiling: grid.Tiling{Y: importTile, X: importTile}}
-	if im.band != 0 {
-		return nil, &usageError{errors.New("--band: Zarr has variables; name one with --var")}
+	if im.band != 0 || im.dtype != "" {
+		return nil, &usageError{errors.New("--band and --dtype: not of Zarr, whose variables --var names")}
 	}
 	if im.grid != "" {
 		g, err := im.target()

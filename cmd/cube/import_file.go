@@ -88,6 +88,7 @@ func (im *importing) file(ctx context.Context, display ui.Display) (*graph.Impor
 		return nil, err
 	}
 	out := plan.Output(im.as)
+	out.Spec.Format = graph.Zarr // as the driver hands it over is nobody's business
 	return &graph.Import{Spec: out.Spec, Grid: out.Grid, Version: version, Native: out.Native, Source: src}, nil
 }
 
@@ -181,6 +182,9 @@ func (im *importing) spec(d *fileFacts) (graph.VarSpec, error) {
 		if s.DType.Size() <= 2 {
 			s.DType = graph.Float32
 		}
+	}
+	if im.dtype != "" {
+		s.DType = graph.DType(im.dtype)
 	}
 	if s.DType.Size() == 0 {
 		return s, fmt.Errorf("the file holds %s, which no variable can", d.DType)

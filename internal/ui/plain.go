@@ -86,7 +86,7 @@ func writeFailure(w io.Writer, e solve.TileDone, s Style) {
 		lines = lines[n:]
 	}
 	for _, l := range lines {
-		fmt.Fprintf(w, "  | %s\n", Printable(l))
+		fmt.Fprintf(w, "  | %s\n", Printable(bytes.TrimRight(l, " \r")))
 	}
 }
 
