@@ -30,8 +30,8 @@ func (l *lab) trivial(name string, rows, cols int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	const side = 800 // metres along a tile
-	const written = "bounds: [400000, 4400000, 416000, 4420000]"
+	const side = 80 // metres along a tile
+	const written = "bounds: [400000, 4400000, 401600, 4402000]"
 	bounds := fmt.Sprintf("bounds: [400000, 4400000, %d, %d]", 400000+side*cols, 4400000+side*rows)
 	changed := strings.Replace(string(text), written, bounds, 1)
 	if !strings.Contains(changed, bounds) {

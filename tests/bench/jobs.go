@@ -4,11 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -61,15 +61,19 @@ func (l *lab) cubeJobs(ctx context.Context, n, cols int) (cost, error) {
 		return cost{}, err
 	}
 	defer os.RemoveAll(dir)
-	small, err := l.trivial("jobs-images", 1, 1)
-	if err != nil {
-		return cost{}, err
-	}
-	defer os.RemoveAll(small)
-	if err := l.do(ctx, small, l.cube, "build"); err != nil {
+	if err := l.makeImages(ctx); err != nil {
 		return cost{}, err
 	}
 	return l.time(ctx, dir, l.cube, "build", "step", "-j2")
+}
+
+// makeImages makes the images of the trivial workspace.
+func (l *lab) makeImages(ctx context.Context) error {
+	small, err := l.trivial("images", 1, 1)
+	if err != nil {
+		return err
+	}
+	return errors.Join(l.do(ctx, small, l.cube, "build"), os.RemoveAll(small))
 }
 
 func (l *lab) snakemakeJobs(ctx context.Context, snakemake string, p *payload, n int) (cost, error) {
@@ -119,70 +123,4 @@ func (l *lab) snakemake(ctx context.Context) (string, error) {
 		}
 	}
 	return snakemake, os.WriteFile(stamp, want, 0o644)
-}
-
-// tiles builds 10,000 tiles and then nothing, beside ninja with as many edges
-// and nothing to do.
-func tiles(ctx context.Context, l *lab) ([]comparison, error) {
-	ninja, ok := l.find("ninja", "nothing to do beside ninja")
-	if !ok {
-		return nil, nil
-	}
-	side := 100
-	if l.scale < 1 {
-		side = max(10, int(float64(side)*l.scale))
-	}
-	n := side * side
-	dir, err := l.trivial("tiles", side, side)
-	if err != nil {
-		return nil, err
-	}
-	edges, err := l.ninjaEdges(n)
-	if err != nil {
-		return nil, err
-	}
-	l.log("tiles: building %d of them", n)
-	for _, argv := range [][]string{{l.cube, "build", "step"}, {l.cube, "build", "step"}} {
-		if err := l.do(ctx, dir, argv...); err != nil {
-			return nil, err
-		}
-	}
-	for range 2 { // the first makes all files
-		if err := l.do(ctx, edges, ninja); err != nil {
-			return nil, err
-		}
-	}
-	c := comparison{ours: fmt.Sprintf("`cube build` of %d tiles with nothing to do", n), theirs: fmt.Sprintf("`ninja` with %d edges and nothing to do", n), unit: "ms", limit: 0.8}
-	var rss int64
-	for range l.rounds(30, 3) {
-		a, err := l.time(ctx, dir, l.cube, "build", "step")
-		if err != nil {
-			return nil, err
-		}
-		b, err := l.time(ctx, edges, ninja)
-		if err != nil {
-			return nil, err
-		}
-		rss = max(rss, a.rss)
-		c.a, c.b = append(c.a, a.ms()), append(c.b, b.ms())
-	}
-	c.note = fmt.Sprintf("at most %d MiB resident", rss>>20)
-	return []comparison{c}, os.RemoveAll(dir)
-}
-
-// ninjaEdges is a folder of n edges, each of a file of its own.
-func (l *lab) ninjaEdges(n int) (string, error) {
-	dir := l.path("ninja")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	b.WriteString("rule touch\n  command = touch $out\n\n")
-	for i := range n {
-		b.WriteString("build out/" + strconv.Itoa(i) + ": touch base\n")
-	}
-	if err := os.WriteFile(filepath.Join(dir, "base"), nil, 0o644); err != nil {
-		return "", err
-	}
-	return dir, os.WriteFile(filepath.Join(dir, "build.ninja"), []byte(b.String()), 0o644)
 }

@@ -44,7 +44,7 @@ var benches = []bench{
 	{"idle", "a build with nothing to do", idle},
 	{"action", "what the engine adds to an action", action},
 	{"jobs", "a thousand trivial jobs", jobs},
-	{"tiles", "a build of 10,000 tiles with nothing to do", tiles},
+	{"tiles", "builds of 10,000 and of 1,000,000 tiles with nothing to do", tiles},
 	{"hash", "naming values", hashing},
 	{"lookup", "asking for one variable among a million versions", lookup},
 	{"zarr", "reading and writing Zarr", zarrPeers},
@@ -56,7 +56,6 @@ type options struct {
 	dir    string
 	output string
 	update string
-	big    bool
 }
 
 func main() {
@@ -66,7 +65,6 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "work in this `directory` (default: the temporary one)")
 	flag.StringVar(&o.output, "o", "", "write what was measured to this `file`: .json or .md")
 	flag.StringVar(&o.update, "update", "", "replace the table in this Markdown `file`")
-	flag.BoolVar(&o.big, "big", false, "tiles: also a million of them (takes an hour to set up)")
 	flag.Usage = usage
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -57,7 +57,7 @@ var rooms = map[string][]string{
 	"cmd/cube": append([]string{"containers", "graph/solve", "images", "lineage", "dagger", "internal/config",
 		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey", "internal/exchange"}, below...),
 	"cmd/cube-worker": {"containers"},
-	"tests":           append([]string{"internal/peers"}, below...),
+	"tests":           append([]string{"containers", "graph/solve", "images", "internal/config", "internal/project", "internal/peers"}, below...),
 }
 
 // cRooms may call C; all else builds without it.
