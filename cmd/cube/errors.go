@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
@@ -105,7 +107,7 @@ func exitCode(ctx context.Context, err error) int {
 	switch {
 	case errors.As(err, &own):
 		return own.code
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case interrupted(ctx, err):
 		return exitInterrupted
 	case errors.As(err, &locked), errors.As(err, &drift), errors.As(err, &unlock):
 		return exitLocked
@@ -114,6 +116,22 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// interrupted reports whether the error comes of the user's having stopped the
+// command. A terminal interrupts the tools that it runs, too, and a tool's end
+// may be noticed first.
+func interrupted(ctx context.Context, err error) bool {
+	var tool *exec.ExitError
+	if !errors.As(err, &tool) {
+		return ctx.Err() != nil && errors.Is(err, context.Canceled)
+	}
+	select {
+	case <-ctx.Done():
+		return true
+	case <-time.After(100 * time.Millisecond):
+		return false
+	}
 }
 
 // isPlanError reports whether the workspace cannot be resolved.
