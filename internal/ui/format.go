@@ -17,7 +17,7 @@ func Bytes(n int64) string {
 	for i := range units {
 		v /= 1000
 		if v < 999.5 || i == len(units)-1 {
-			return fmt.Sprintf("%s %cB", digits(v, 2), units[i])
+			return fmt.Sprintf("%s %cB", digits(max(1, v), 2), units[i])
 		}
 	}
 	return ""
