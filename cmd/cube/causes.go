@@ -61,7 +61,14 @@ func causes(p *solve.VertexPreview, before json.RawMessage) ([]cause, error) {
 	if p.Void {
 		out = append(out, cause{What: causeVoid, Sentence: "results of it were invalidated"})
 	}
+	moved := was.Lattice != p.Vertex.Grid.Lattice
+	if moved {
+		out = append(out, latticeCause(p.Vertex, was))
+	}
 	for _, c := range changes {
+		if moved && c.What == lineage.ChangedGrid && !strings.HasPrefix(c.Sentence, "time") {
+			continue // the lattice's cause tells of it
+		}
 		if c := translate(p, was, c); c.input == nil || !isPending(p, c.input) {
 			out = append(out, c)
 		}
@@ -154,6 +161,20 @@ func imageSentence(inst *graph.Instance, c lineage.Change) string {
 		return fmt.Sprintf("image %s changed: %s", inst.Image.Ref, rest)
 	}
 	return strings.Replace(c.Sentence, "image ", "image "+inst.Image.Ref+" ", 1)
+}
+
+// latticeCause is a grid with other cells, or elsewhere.
+func latticeCause(v *graph.Vertex, was graph.Outline) cause {
+	text := func(l grid.Lattice, b grid.Box) string {
+		return fmt.Sprintf("%s, %d × %d cells", latticeText(l), b.Y.Len(), b.X.Len())
+	}
+	c := cause{What: lineage.ChangedGrid, Name: v.GridName, Old: text(was.Lattice, was.Box), New: text(v.Grid.Lattice, v.Box)}
+	if c.Old == c.New {
+		origin := func(l grid.Lattice) string { return fmt.Sprintf(", from %v, %v on", l.X0, l.Y0) }
+		c.Old, c.New = c.Old+origin(was.Lattice), c.New+origin(v.Grid.Lattice)
+	}
+	c.Sentence = fmt.Sprintf("grid %s changed: %s → %s", c.Name, c.Old, c.New)
+	return c
 }
 
 func domainSentence(v *graph.Vertex, was grid.Box) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -41,8 +42,6 @@ else.`,
 	f.BoolVar(&o.update, "update", false, "fetch the sources of the network anew")
 	f.BoolVar(&o.check, "check", false, "change nothing; exit 4 where cube.lock is not up to date")
 	f.BoolVar(&o.offline, "offline", false, "fetch nothing")
-	c.MarkFlagsMutuallyExclusive("update", "check")
-	c.MarkFlagsMutuallyExclusive("update", "offline")
 	return c
 }
 
@@ -58,6 +57,9 @@ type pinChange struct {
 }
 
 func runLock(ctx context.Context, a *app, o lockOptions) error {
+	if o.update && (o.check || o.offline) {
+		return &usageError{errors.New("--update fetches and writes: it goes neither with --offline nor with --check")}
+	}
 	o.dryRun = true
 	p, err := a.open(o.projectFlags, a.step)
 	if err != nil {

@@ -31,7 +31,10 @@ made first: they run unless it comes out as it was.
 
 It runs no action and changes nothing in the workspace. Images of producers are
 built where they have to be, since what is known depends on them. "cube build -n"
-is the same.`,
+is the same.
+
+With --json it prints a line {"type": "planned_vertex"} for each step, with its
+reasons, and {"type": "plan"} with the sums at the end.`,
 		Example: `  cube plan slope
   cube plan --set producers.slope.params.method=zevenbergen
   cube plan slope --json | jq 'select(.type == "planned_vertex") | {vertex, to_run}'`,

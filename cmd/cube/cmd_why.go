@@ -25,7 +25,10 @@ func newWhyCommand(a *app) *cobra.Command {
 		Long: `Why compares what a variable was made of with what it would be made of now, and
 follows each input that is itself out of date down to its cause: the source, the
 param, the producer's code or the grid that changed. It says what is unchanged,
-and which changes count for nothing ("Not keyed").`,
+and which changes count for nothing ("Not keyed").
+
+With --json it prints a line {"type": "why"} for each variable, whose causes are
+{what, name, old, new, sentence, because: [...]}.`,
 		Example: `  cube why slope
   cube why slope --set producers.slope.params.method=zevenbergen
   cube why slope --json | jq '.causes[].sentence'`,
@@ -127,7 +130,7 @@ func (x *foresight) why(ctx context.Context, p *solve.VertexPreview, before json
 		}
 		up := x.by[c.input.From.Vertex]
 		if seen[up.Vertex] {
-			c.Sentence += ", see above"
+			c.Sentence += ", as above"
 			continue
 		}
 		earlier := up.Before
@@ -151,17 +154,21 @@ func (x *foresight) why(ctx context.Context, p *solve.VertexPreview, before json
 
 func pendingSentence(up *solve.VertexPreview, variable string) string {
 	n, total := up.Misses+up.Open, up.Vertex.Len()
+	again := "anew first"
+	if up.Head == nil {
+		again = "first"
+	}
 	switch {
 	case up.Idle() && up.Failing > 0:
 		return fmt.Sprintf("%s is known to fail", variable)
 	case up.Idle():
 		return fmt.Sprintf("%s would be put together anew, from tiles that are all known", variable)
 	case total == 1:
-		return fmt.Sprintf("%s would be made anew first", variable)
+		return fmt.Sprintf("%s would be made %s", variable, again)
 	case up.Open == 0:
-		return fmt.Sprintf("%s would be made anew first: %d of %s", variable, n, tiles(total))
+		return fmt.Sprintf("%s would be made %s: %d of %s", variable, again, n, tiles(total))
 	}
-	return fmt.Sprintf("%s would be made anew first: up to %d of %s", variable, n, tiles(total))
+	return fmt.Sprintf("%s would be made %s: up to %d of %s", variable, again, n, tiles(total))
 }
 
 // preimageOf is the preimage of the derivation that a version was made by, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +29,8 @@ import (
 //	damage PATTERN          changes the last byte of the first file that matches
 //	wait-for PATTERN        waits for a file that a background command makes
 //
-// the variable LF, a line feed, and the conditions [root] and [sample] (sample data, which CUBE_SOURCES names).
+// the variables LF, a line feed, and WWW, the address of a server of the folder
+// www; and the conditions [root] and [sample] (sample data, which CUBE_SOURCES names).
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"cube": main})
 }
@@ -93,6 +96,9 @@ func setupStory(env *testscript.Env) error {
 	env.Setenv("CUBE_WORKER", path)
 	env.Setenv("NO_COLOR", "1")
 	env.Setenv("LF", "\n")
+	www := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(env.WorkDir, "www"))))
+	env.Defer(www.Close)
+	env.Setenv("WWW", www.URL)
 	if data := os.Getenv("CUBE_SAMPLE_DATA"); data != "" {
 		env.Setenv("CUBE_SOURCES", filepath.Join(data, "glassfire2020"))
 	}
