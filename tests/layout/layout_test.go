@@ -45,6 +45,8 @@ var rooms = map[string][]string{
 	"internal/source":   {"graph"},
 	"internal/project":  append([]string{"containers", "images", "internal/config", "internal/source", "internal/yamlfile"}, below...),
 	"internal/ui":       append([]string{"graph/solve", "containers", "lineage", "images", "internal/config"}, below...),
+	"internal/compare":  below,
+	"internal/verify":   append([]string{"graph/solve", "containers", "internal/compare"}, below...),
 	"internal/exchange": append([]string{"internal/geotiff", "internal/netcdf"}, below...),
 	"internal/geotiff":  {},
 	"internal/netcdf":   {},
@@ -55,7 +57,8 @@ var rooms = map[string][]string{
 	"sdk":               {},
 
 	"cmd/cube": append([]string{"containers", "graph/solve", "images", "lineage", "dagger", "internal/config",
-		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey", "internal/exchange"}, below...),
+		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey", "internal/exchange",
+		"internal/compare", "internal/verify"}, below...),
 	"cmd/cube-worker": {"containers"},
 	"tests":           append([]string{"containers", "graph/solve", "images", "internal/config", "internal/project", "internal/peers"}, below...),
 }
