@@ -2,6 +2,7 @@ package survey
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 
@@ -28,7 +29,7 @@ func each(ctx context.Context, src Source, a cube.Array, box grid.Box, f func(bo
 		raw    []byte
 		values []float64
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, inner := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	read := func(part grid.Box) error {
 		b, _ := spare.Get().(*buffers)
@@ -37,7 +38,7 @@ func each(ctx context.Context, src Source, a cube.Array, box grid.Box, f func(bo
 		}
 		defer spare.Put(b)
 		var err error
-		if b.raw, err = src.ReadWindow(ctx, a, part, b.raw[:0]); err != nil {
+		if b.raw, err = src.ReadWindow(inner, a, part, b.raw[:0]); err != nil {
 			return err
 		}
 		b.values = dec.decode(b.values[:0], b.raw)
@@ -47,8 +48,8 @@ func each(ctx context.Context, src Source, a cube.Array, box grid.Box, f func(bo
 	for ti := s.T.Lo; ti < s.T.Hi; ti++ {
 		for yi := s.Y.Lo; yi < s.Y.Hi; yi++ {
 			for xi := s.X.Lo; xi < s.X.Hi; xi++ {
-				if ctx.Err() != nil {
-					return g.Wait()
+				if inner.Err() != nil {
+					return errors.Join(g.Wait(), ctx.Err())
 				}
 				part := l.ChunkBox(ti, yi, xi).Intersect(box)
 				g.Go(func() error { return read(part) })
