@@ -124,8 +124,10 @@ func (n *pictureNode) line(p *picture) string {
 	switch n.Kind {
 	case nodeVariable:
 		s := p.style.Bold(n.Label)
+		sep := " ← "
 		for _, m := range n.from {
-			s += " ← " + m.Label
+			s += sep + m.Label
+			sep = ", "
 			if m.Detail != "" && m.Detail != m.Label {
 				s += p.style.Dim(" (" + m.Detail + ")")
 			}
