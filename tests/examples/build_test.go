@@ -302,6 +302,60 @@ func TestEveryReaderOpensEveryVariable(t *testing.T) {
 	}
 }
 
+// exported compares exported files with the view of the variable.
+const exported = `
+import json, sys
+import numpy as np, pyproj, rasterio, rioxarray, xarray as xr, zarr
+
+view, dir = sys.argv[1:3]
+told = json.loads(sys.argv[3])
+name, (west, north), (dx, dy) = told["variable"], (told["bounds"]["west"], told["bounds"]["north"]), told["cell"]
+array = zarr.open_group(view, mode="r")[name]
+values, bits = array[:], f"u{array.dtype.itemsize}"
+
+def place(crs, transform):
+    assert pyproj.CRS(crs).to_epsg() == int(told["crs"][5:]), crs
+    assert tuple(transform)[:6] == (dx, 0, west, 0, -dy, north), transform
+
+def equal(got):
+    assert got.dtype == values.dtype, got.dtype
+    np.testing.assert_array_equal(got.view(bits), values.view(bits))
+
+with rasterio.open(f"{dir}/{name}.tif") as f:
+    place(f.crs, f.transform)
+    equal(f.read(1))
+    if values.dtype.kind == "f":
+        assert np.isnan(f.nodata), f.nodata
+    elif "_FillValue" in array.attrs:
+        assert f.nodata == array.attrs["_FillValue"], f.nodata
+
+for ds in (xr.open_dataset(f"{dir}/{name}.nc", mask_and_scale=False), xr.open_zarr(f"{dir}/{name}.zarr", mask_and_scale=False)):
+    a = ds[name]
+    place(a.rio.crs, a.rio.transform())
+    equal(a.values)
+    assert a.attrs["long_name"] == told["long_name"]
+    for key in ("units", "flag_meanings"):
+        assert a.attrs.get(key) == array.attrs.get(key), key
+`
+
+func TestExportsHoldWhatTheViewHolds(t *testing.T) {
+	t.Parallel()
+	p := rockies(t)
+	for line := range strings.Lines(p.cube(t, "ls", "--json")) {
+		var v struct{ Variable string }
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(v.Variable, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, format := range []string{"tif", "nc", "zarr"} {
+				p.cube(t, "export", v.Variable, "-o", filepath.Join(dir, v.Variable+"."+format))
+			}
+			peers.Run(t, exported, p.view(v.Variable), dir, line)
+		})
+	}
+}
+
 func TestTheWayToADomainLeavesNoTrace(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, "rockies")
