@@ -63,6 +63,11 @@ func Write(w io.WriteSeeker, m *Image, read Read) error {
 	if err != nil {
 		return err
 	}
+	return e.finish(w, read)
+}
+
+// finish writes all of the file.
+func (e *encoder) finish(w io.WriteSeeker, read Read) error {
 	if err := e.write(e.start()); err != nil {
 		return err
 	}
@@ -84,7 +89,7 @@ func Write(w io.WriteSeeker, m *Image, read Read) error {
 	if _, err := w.Seek(where, io.SeekStart); err != nil {
 		return err
 	}
-	_, err = w.Write(pointer)
+	_, err := w.Write(pointer)
 	return err
 }
 
@@ -441,7 +446,10 @@ func (e *encoder) metadata() string {
 			b.WriteString(` role="` + item.Role + `"`)
 		}
 		b.WriteByte('>')
-		_ = xml.EscapeText(&b, []byte(item.Value))
+		// GDAL takes values for escaped twice.
+		var once bytes.Buffer
+		_ = xml.EscapeText(&once, []byte(item.Value))
+		_ = xml.EscapeText(&b, once.Bytes())
 		b.WriteString("</Item>\n")
 	}
 	b.WriteString("</GDALMetadata>\n")
