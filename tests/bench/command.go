@@ -62,10 +62,10 @@ func tail(text []byte) string {
 }
 
 // find looks for a program, and says what is missing where it is not there.
-func (l *lab) find(name, for_ string) (string, bool) {
+func (l *lab) find(name, purpose string) (string, bool) {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		l.skip("%s: no %s here", for_, name)
+		l.skip("%s: no %s here", purpose, name)
 	}
 	return path, err == nil
 }
