@@ -39,7 +39,7 @@
 //	.cube/format            "cube 1\n"
 //	.cube/objects/          see package cas: encoded chunks, pages, files
 //	.cube/versions/<hex>    manifest of the version with that digest; <hex>.broken
-//	                        where an object that it names was found damaged
+//	                        where it, or an object that it names, was found damaged
 //	.cube/heads             which version each variable shows
 //	.cube/history           one line for each time a head moved
 //	.cube/zarr/<variable>/  each head as a plain Zarr group; .current says of which

@@ -467,3 +467,31 @@ func TestDamagedHeadsAreMendedFromTheHistory(t *testing.T) {
 		}
 	}
 }
+
+func TestADamagedManifestIsNotCountedUntilItIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	for text, counts := range map[string]bool{"cube-version/1": true, "cube%version/1": false, "cube-version/2": true} {
+		c := newTestCube(t, Config{})
+		v := smallVersion(t, c, "a", 1)
+		path := c.Path("versions", v.Digest().Hex())
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = bytes.Replace(b, []byte(manifestFormat), []byte(text), 1)
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.LoadVersion(t.Context(), v.Digest())
+		if (err == nil) != (text == manifestFormat) || err != nil && !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v", text, err)
+		}
+		if got := c.HasVersion(v.Digest()); got != counts {
+			t.Errorf("%s: counted: %v, want %v", text, got, counts)
+		}
+		again := smallVersion(t, c, "a", 1)
+		if _, err := c.LoadVersion(t.Context(), again.Digest()); err != nil || !c.HasVersion(v.Digest()) {
+			t.Errorf("%s: made again: %v", text, err)
+		}
+	}
+}

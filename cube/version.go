@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
@@ -71,8 +72,8 @@ type pageInfo struct {
 const (
 	manifestFormat = "cube-version/1"
 	maxManifest    = 512 << 20
-	// brokenSuffix is added to the name of a manifest that names an object
-	// which is damaged or missing.
+	// brokenSuffix is added to the name of a manifest that is damaged itself or
+	// names an object which is damaged or missing.
 	brokenSuffix = ".broken"
 )
 
@@ -168,10 +169,31 @@ func (c *Cube) LoadVersion(_ context.Context, d graph.Digest) (*Version, error) 
 		err = fmt.Errorf("manifest is of %s: %w", v.digest, ErrFormat)
 	}
 	if err != nil {
+		if !anotherFormat(b) {
+			c.doubtVersion(d)
+		}
 		return nil, fmt.Errorf("version %s: %w", d.Short(), err)
 	}
 	v.cube = c
 	return v, nil
+}
+
+// anotherFormat reports whether a manifest is one that another program wrote,
+// rather than damaged.
+func anotherFormat(manifest []byte) bool {
+	var m struct {
+		Format string `json:"format"`
+	}
+	name, _, _ := strings.Cut(manifestFormat, "/")
+	return json.Unmarshal(manifest, &m) == nil && strings.HasPrefix(m.Format, name+"/") && m.Format != manifestFormat
+}
+
+// doubtVersion has HasVersion not count a version until it is made again, nor
+// any view be trusted. What can be read of it still can.
+func (c *Cube) doubtVersion(d graph.Digest) {
+	c.doubtViews()
+	path := c.Path("versions", d.Hex())
+	_ = os.Rename(path, path+brokenSuffix)
 }
 
 // HasVersion reports whether a version is there and nothing of it is known to be

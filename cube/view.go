@@ -94,8 +94,7 @@ func (c *Cube) doubtful(a Array, err error) error {
 	}
 	c.doubtViews()
 	if v, ok := a.(*Version); ok {
-		path := c.Path("versions", v.digest.Hex())
-		_ = os.Rename(path, path+brokenSuffix)
+		c.doubtVersion(v.digest)
 	}
 	return err
 }

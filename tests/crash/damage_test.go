@@ -133,7 +133,7 @@ func file(name string) func(string) bool { return func(rel string) bool { return
 var parts = []part{
 	{"an object", below("objects"), 0},
 	{"an object", below("objects"), 0},
-	{"a manifest", below("versions"), 0},
+	{"a manifest", below("versions"), len(`{"format":"cube-version/1"`)},
 	{"the results", file("actions/results"), 16},
 	{"the derivations", file("actions/derivations"), 16},
 	{"the heads", file("heads"), len("cube-heads/1 ")},
