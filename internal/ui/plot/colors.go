@@ -71,11 +71,11 @@ func (m Colormap) At(share float64) color.RGBA {
 	if !(share > 0) {
 		return m.points[0]
 	}
-	at := share * float64(len(m.points)-1)
-	i := int(at)
-	if i >= len(m.points)-1 {
+	if share >= 1 {
 		return m.points[len(m.points)-1]
 	}
+	at := share * float64(len(m.points)-1)
+	i := int(at)
 	return blend(m.points[i], m.points[i+1], at-float64(i))
 }
 

@@ -137,9 +137,9 @@ func (m *Map) sign(v float64) string {
 	if m.Classes == nil {
 		share := 0.5
 		if m.Hi > m.Lo {
-			share = (v - m.Lo) / (m.Hi - m.Lo)
+			share = min(1, max(0, (v-m.Lo)/(m.Hi-m.Lo)))
 		}
-		return string(shade[min(len(shade)-1, max(0, int(share*float64(len(shade)))))])
+		return string(shade[min(len(shade)-1, int(share*float64(len(shade))))])
 	}
 	for i, c := range m.Classes {
 		if c.Value == v {
