@@ -20,7 +20,7 @@ import (
 // bad says that an output is not what was declared. What it says is printable,
 // whatever names the producer chose.
 func bad(role, format string, args ...any) *Failure {
-	return &Failure{Kind: FailedOutput, Detail: printable(fmt.Sprintf("output %s: ", word(role)) + fmt.Sprintf(format, args...))}
+	return &Failure{Kind: FailedOutput, Detail: Printable(fmt.Sprintf("output %s: ", word(role)) + fmt.Sprintf(format, args...))}
 }
 
 // left is what a producer wrote: /cube/out after its end. Everything in it is

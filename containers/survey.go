@@ -131,9 +131,9 @@ func word(name string) string {
 	return clip(name, 300)
 }
 
-// printable makes text that a producer may have had a hand in fit for a log or
+// Printable makes text that a producer may have had a hand in fit for a log or
 // a terminal: what is not printable is escaped, and it has an end.
-func printable(s string) string {
+func Printable(s string) string {
 	var b strings.Builder
 	for _, r := range clip(s, 2000) {
 		if unicode.IsPrint(r) {

@@ -48,6 +48,7 @@ type LockedSource struct {
 	SHA256     graph.Digest      `json:"sha256"`
 	Size       int64             `json:"size"`
 	Inspection *graph.Inspection `json:"inspection,omitempty"`
+	Inspected  graph.Digest      `json:"inspected,omitzero"` // of what the driver was asked that gave the inspection
 }
 
 // NewLock returns a lock that pins nothing.

@@ -24,7 +24,7 @@ func fullLock() *Lock {
 		},
 		Sources: map[string]LockedSource{
 			"dem":  {URI: "https://example.org/a b: #x?y=1", SHA256: sum, Size: 1 << 60},
-			"fuel": {URI: "data/f.tif", SHA256: sum, Size: 7, Inspection: &graph.Inspection{CRS: "EPSG:5070", Transform: [6]float64{1e-17, 30, 0, -1.5e300, 0, -30}, Width: 3, Height: 4, NativeRes: 30.07}},
+			"fuel": {URI: "data/f.tif", SHA256: sum, Size: 7, Inspection: &graph.Inspection{CRS: "EPSG:5070", Transform: [6]float64{1e-17, 30, 0, -1.5e300, 0, -30}, Width: 3, Height: 4, NativeRes: 30.07}, Inspected: sum},
 		},
 		Imports: map[string]graph.Import{
 			"cover": {Spec: graph.VarSpec{Name: "cover", Kind: graph.Static, DType: graph.Int64, Fill: &fill, Units: "1", LongName: "yes: \"no\"\n\ttab é \u2028"},

@@ -1,18 +1,14 @@
 package project
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
 
-	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/images"
@@ -284,6 +280,9 @@ func (pr *preparation) pinSource(ctx context.Context, src *config.Source) error 
 	if ok && locked.SHA256 == pin.SHA256 && locked.Size == pin.Size {
 		return nil
 	}
+	if pr.cfg.Locked {
+		return &LockError{What: "source " + src.Name, Pinned: locked.SHA256.String(), Have: pin.SHA256.String()}
+	}
 	if ok && locked.SHA256 != pin.SHA256 {
 		pr.notice("source %s changed: %s → %s", src.Name, locked.SHA256.Short(), pin.SHA256.Short())
 	}
@@ -302,144 +301,6 @@ func (pr *preparation) sourceError(src *config.Source, err error) error {
 		hint = "if the change is meant: cube lock"
 	}
 	return pr.File.Errorf([]string{"sources", src.Name, "uri"}, hint, "source %s: %v", src.Name, err)
-}
-
-// inspect has a driver describe a source, once for each content.
-func (pr *preparation) inspect(ctx context.Context, src *config.Source) error {
-	locked := pr.Lock.Sources[src.Name]
-	if locked.Inspection != nil {
-		return nil
-	}
-	inst, role := pr.inspector(src.Name)
-	if inst == nil {
-		return nil
-	}
-	made := pr.producers[inst.Name]
-	if err := pr.image(ctx, inst.Image, made, map[string]*images.Image{}); err != nil {
-		return fmt.Errorf("image of %s: %w", inst.Name, err)
-	}
-	whole, err := config.Instance(pr.File, inst.Name, config.ResolvedProducer{Manifest: made.manifest})
-	if err != nil {
-		return err
-	}
-	shared := graph.Shared{KeyVersion: graph.KeyVersion, Params: whole.Params, CPUs: 1,
-		Engine:  graph.EngineVersions{Staging: graph.StagingVersion},
-		Sources: map[string]graph.SourceKey{role: {SHA256: locked.SHA256, Ext: config.Ext(src.URI)}}}
-	image := imageOf(made.image)
-	shared.Image = &image
-	found, err := pr.inspection(ctx, inst, shared, role)
-	if f := (*containers.Failure)(nil); errors.As(err, &f) {
-		return pr.File.Errorf([]string{"sources", src.Name}, "", "source %s: %s cannot read it: %v", src.Name, inst.Image, err)
-	}
-	if err != nil {
-		return err
-	}
-	if pr.cfg.Locked {
-		return &LockError{What: "description of source " + src.Name}
-	}
-	locked.Inspection = found
-	pr.Lock.Sources[src.Name] = locked
-	return nil
-}
-
-// inspector finds an instance whose producer can describe the source: one that
-// is needed, or any.
-func (pr *preparation) inspector(name string) (*config.Producer, string) {
-	var inst *config.Producer
-	var found string
-	for i := range pr.File.Producers {
-		p := &pr.File.Producers[i]
-		for _, need := range pr.producers[p.Name].manifest.Sources {
-			if !need.Inspect || p.Sources[need.Name] != name {
-				continue
-			}
-			if inst == nil || slices.Contains(pr.needed, p.Name) {
-				inst, found = p, need.Name
-			}
-		}
-	}
-	return inst, found
-}
-
-// inspection returns what a driver says of a source, from the user's cache
-// where it has been asked before.
-func (pr *preparation) inspection(ctx context.Context, inst *config.Producer, shared graph.Shared, role string) (*graph.Inspection, error) {
-	request, err := graph.InspectRequest(shared)
-	if err != nil {
-		return nil, err
-	}
-	digest, _, err := shared.Digest()
-	if err != nil {
-		return nil, err
-	}
-	id, _, err := graph.Action{Shared: digest, Request: graph.Sum(request)}.ID()
-	if err != nil {
-		return nil, err
-	}
-	kept := filepath.Join(pr.cfg.Cache, "inspections", id.Hex()+".json")
-	if b, err := os.ReadFile(kept); err == nil {
-		return parseInspection(b)
-	}
-	if pr.cfg.Known {
-		return nil, ErrUnready
-	}
-	pr.step("describe source %s", inst.Sources[role])
-	b, err := pr.runInspect(ctx, inst, shared, request, role)
-	if err != nil {
-		return nil, err
-	}
-	found, err := parseInspection(b)
-	if err != nil {
-		return nil, err
-	}
-	return found, writeFile(kept, b)
-}
-
-func (pr *preparation) runInspect(ctx context.Context, inst *config.Producer, shared graph.Shared, request []byte, role string) ([]byte, error) {
-	made := pr.producers[inst.Name]
-	layers, err := pr.Images.Unpack(ctx, made.image)
-	if err != nil {
-		return nil, err
-	}
-	x, err := pr.Executor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	key := shared.Sources[role]
-	path, err := pr.Source(ctx, graph.Source{Name: inst.Sources[role], SHA256: key.SHA256})
-	if err != nil {
-		return nil, err
-	}
-	var log bytes.Buffer
-	result, err := x.Run(ctx, containers.Action{Name: "inspect-" + inst.Name, Layers: layers, Image: *shared.Image,
-		Request: request, CPUs: 1, Log: &log, Outputs: graph.InspectOutputs(),
-		Limits:  inst.Resources.Or(made.manifest.Capabilities.Resources).WithDefaults(),
-		Sources: []containers.SourceFile{{Path: path, Target: graph.SourceDir + "/" + role + "/data" + key.Ext}}})
-	if err != nil {
-		if s := lastLine(log.Bytes()); s != "" {
-			return nil, fmt.Errorf("%w: %s", err, s)
-		}
-		return nil, err
-	}
-	defer result.Close()
-	return io.ReadAll(io.LimitReader(result.Outputs[graph.InspectionRole].File, 1<<20))
-}
-
-// lastLine is the last line of a log that says anything.
-func lastLine(log []byte) string {
-	lines := bytes.Split(bytes.TrimSpace(log), []byte("\n"))
-	return string(bytes.TrimSpace(lines[len(lines)-1]))
-}
-
-// parseInspection reads what a producer wrote; it is hostile.
-func parseInspection(b []byte) (*graph.Inspection, error) {
-	var in graph.Inspection
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&in); err != nil {
-		return nil, &containers.Failure{Kind: containers.FailedOutput, Detail: fmt.Sprintf("description of the source: %v", err)}
-	}
-	return &in, nil
 }
 
 // writeFile writes a file whole or not at all.
@@ -489,12 +350,20 @@ func (pr *preparation) checkExtents(ws *graph.Workspace) error {
 				continue // rotated or upside down: the driver's business
 			}
 			if box, err := grid.Cover(g.Lattice, g.Box.Static(), own, 0); err == nil && box.Empty() {
-				return pr.File.Errorf([]string{"grids", name}, fmt.Sprintf("source %s covers %s", src, extent(own)),
+				return pr.File.Errorf(pr.gridPath(name), fmt.Sprintf("source %s covers %s", src, extent(own)),
 					"grid %s (%s) lies outside source %s", name, extent(g), src)
 			}
 		}
 	}
 	return nil
+}
+
+// gridPath is where cube.yaml declares a grid: the default one may stand alone.
+func (pr *preparation) gridPath(name string) []string {
+	if name == graph.DefaultGrid && pr.File.At("grid") != pr.File.At() {
+		return []string{"grid"}
+	}
+	return []string{"grids", name}
 }
 
 func extent(g grid.Grid) string {

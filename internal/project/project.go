@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
@@ -26,6 +27,7 @@ import (
 	"github.com/cubebuild/cube/images/drivers"
 	"github.com/cubebuild/cube/internal/config"
 	"github.com/cubebuild/cube/internal/source"
+	"github.com/cubebuild/cube/internal/yamlfile"
 )
 
 // Config says where a project is and what it may do.
@@ -58,7 +60,6 @@ type Project struct {
 	Sources *source.Cache
 
 	cfg      Config
-	lockText []byte
 	cube     *cube.Cube
 	executor *containers.Executor
 	making   sync.Mutex // of the executor, which many actions ask for at once
@@ -164,28 +165,38 @@ func (p *Project) producer(ctx context.Context, inst *config.Producer) (*produce
 	if err == nil {
 		return &producer{manifest: manifest, source: src}, nil
 	}
+	where := []string{"producers", inst.Name, "image"}
 	if name, ok := config.Builtin(inst.Image); ok && errors.Is(err, fs.ErrNotExist) {
-		return nil, p.File.Errorf([]string{"producers", inst.Name, "image"}, "builtin: "+strings.Join(drivers.Names(), ", "),
-			"there is no builtin producer %s", name)
+		return nil, p.File.Errorf(where, "builtin: "+strings.Join(drivers.Names(), ", "), "there is no builtin producer %s", name)
 	}
-	if config.IsPath(inst.Image) {
-		if errors.Is(err, config.ErrNoProducer) || errors.Is(err, fs.ErrNotExist) {
-			return nil, p.File.Errorf([]string{"producers", inst.Name, "image"}, "", "%s holds no %s", inst.Image, config.ProducerName)
-		}
+	switch {
+	case !config.IsPath(inst.Image):
+	case isMistake(err):
 		return nil, err
+	case errors.Is(err, config.ErrNoProducer), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return nil, p.File.Errorf(where, "", "%s holds no %s", inst.Image, config.ProducerName)
+	default:
+		return nil, p.File.Errorf(where, "", "%v", err)
 	}
 	if !errors.Is(err, errReference) {
 		return nil, err
 	}
 	img, err := p.Images.Get(ctx, inst.Image)
 	if err != nil {
-		return nil, p.File.Errorf([]string{"producers", inst.Name, "image"},
+		return nil, p.File.Errorf(where,
 			"images here: cube image ls; a producer directory starts with ./", "image %s: %v", inst.Image, err)
 	}
 	if manifest, err = config.ManifestFromLabel(img.Label); err != nil {
 		return nil, fmt.Errorf("image %s: its contract: %w", inst.Image, err)
 	}
 	return &producer{manifest: manifest, image: img}, nil
+}
+
+// isMistake reports whether an error shows a place in a file already.
+func isMistake(err error) bool {
+	var one *yamlfile.Error
+	var all yamlfile.Errors
+	return errors.As(err, &one) || errors.As(err, &all)
 }
 
 // errReference says that an image is neither shipped nor a directory.

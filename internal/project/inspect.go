@@ -1,0 +1,224 @@
+package project
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/images"
+	"github.com/cubebuild/cube/internal/config"
+)
+
+// question is what a driver may be asked of a source.
+type question struct {
+	inst   *config.Producer
+	role   string
+	params json.RawMessage
+	asked  graph.Digest // of the contract, the role and the params, the same on every machine
+}
+
+// inspect has a driver describe a source, once for each content. What
+// cube.lock says holds as long as a driver of the workspace would be asked the
+// same.
+func (pr *preparation) inspect(ctx context.Context, src *config.Source) error {
+	questions, err := pr.questions(src.Name)
+	if err != nil || len(questions) == 0 {
+		return err
+	}
+	locked := pr.Lock.Sources[src.Name]
+	if locked.Inspection == nil && pr.cfg.Locked {
+		return &LockError{What: "description of source " + src.Name}
+	}
+	same := func(q question) bool { return q.asked == locked.Inspected }
+	if locked.Inspection != nil && slices.ContainsFunc(questions, same) {
+		return nil
+	}
+	q := questions[0]
+	if i := slices.IndexFunc(questions, func(q question) bool { return slices.Contains(pr.needed, q.inst.Name) }); i >= 0 {
+		q = questions[i]
+	}
+	found, err := pr.inspection(ctx, q, graph.SourceKey{SHA256: locked.SHA256, Ext: config.Ext(src.URI)})
+	if f := (*containers.Failure)(nil); errors.As(err, &f) {
+		return pr.File.Errorf([]string{"sources", src.Name}, "", "source %s: %s cannot read it: %v", src.Name, q.inst.Image, err)
+	}
+	if err != nil {
+		return err
+	}
+	locked.Inspection, locked.Inspected = found, q.asked
+	pr.Lock.Sources[src.Name] = locked
+	return nil
+}
+
+// questions finds the instances whose producer can describe a source, in the
+// order of cube.yaml.
+func (pr *preparation) questions(name string) ([]question, error) {
+	var out []question
+	for i := range pr.File.Producers {
+		p := &pr.File.Producers[i]
+		for _, need := range pr.producers[p.Name].manifest.Sources {
+			if !need.Inspect || p.Sources[need.Name] != name {
+				continue
+			}
+			q, err := pr.question(p, need.Name)
+			if err == nil {
+				out = append(out, q)
+			} else if slices.Contains(pr.needed, p.Name) {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+func (pr *preparation) question(inst *config.Producer, role string) (question, error) {
+	q := question{inst: inst, role: role}
+	whole, err := config.Instance(pr.File, inst.Name, config.ResolvedProducer{Manifest: pr.producers[inst.Name].manifest})
+	if err != nil {
+		return q, err
+	}
+	q.params = whole.Params
+	text, err := graph.Canonical(map[string]any{"producer": whole.Manifest.Name, "role": role, "params": q.params})
+	q.asked = graph.Sum(text)
+	return q, err
+}
+
+// inspection returns what a driver says of a source, from the user's cache
+// where it has been asked before.
+func (pr *preparation) inspection(ctx context.Context, q question, key graph.SourceKey) (*graph.Inspection, error) {
+	made := pr.producers[q.inst.Name]
+	if err := pr.image(ctx, q.inst.Image, made, map[string]*images.Image{}); err != nil {
+		return nil, fmt.Errorf("image of %s: %w", q.inst.Name, err)
+	}
+	image := imageOf(made.image)
+	shared := graph.Shared{KeyVersion: graph.KeyVersion, Params: q.params, CPUs: 1, Image: &image,
+		Engine: graph.EngineVersions{Staging: graph.StagingVersion}, Sources: map[string]graph.SourceKey{q.role: key}}
+	request, err := graph.InspectRequest(shared)
+	if err != nil {
+		return nil, err
+	}
+	digest, _, err := shared.Digest()
+	if err != nil {
+		return nil, err
+	}
+	id, _, err := graph.Action{Shared: digest, Request: graph.Sum(request)}.ID()
+	if err != nil {
+		return nil, err
+	}
+	kept := filepath.Join(pr.cfg.Cache, "inspections", id.Hex()+".json")
+	if b, err := os.ReadFile(kept); err == nil {
+		if found, err := parseInspection(b); err == nil { // a cut file is written anew
+			return found, nil
+		}
+	}
+	if pr.cfg.Known {
+		return nil, ErrUnready
+	}
+	pr.step("describe source %s", q.inst.Sources[q.role])
+	b, err := pr.ask(ctx, q, shared, request)
+	if err != nil {
+		return nil, err
+	}
+	found, err := parseInspection(b)
+	if err != nil {
+		return nil, err
+	}
+	return found, writeFile(kept, b)
+}
+
+// maxInspection bounds what a driver may say.
+const maxInspection = 1 << 20
+
+// ask runs the driver.
+func (pr *preparation) ask(ctx context.Context, q question, shared graph.Shared, request []byte) ([]byte, error) {
+	made := pr.producers[q.inst.Name]
+	layers, err := pr.Images.Unpack(ctx, made.image)
+	if err != nil {
+		return nil, err
+	}
+	x, err := pr.Executor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key := shared.Sources[q.role]
+	path, err := pr.Source(ctx, graph.Source{Name: q.inst.Sources[q.role], SHA256: key.SHA256})
+	if err != nil {
+		return nil, err
+	}
+	var log lastBytes
+	result, err := x.Run(ctx, containers.Action{Name: "inspect-" + q.inst.Name, Layers: layers, Image: *shared.Image,
+		Request: request, CPUs: 1, Log: &log, Outputs: graph.InspectOutputs(),
+		Limits:  q.inst.Resources.Or(made.manifest.Capabilities.Resources).WithDefaults(),
+		Sources: []containers.SourceFile{{Path: path, Target: graph.SourceDir + "/" + q.role + "/data" + key.Ext}}})
+	if err != nil {
+		if s := log.lastLine(); s != "" {
+			return nil, fmt.Errorf("%w: %s", err, s)
+		}
+		return nil, err
+	}
+	defer result.Close()
+	return io.ReadAll(io.LimitReader(result.Outputs[graph.InspectionRole].File, maxInspection+1))
+}
+
+// lastBytes keeps the end of what is written to it.
+type lastBytes []byte
+
+func (l *lastBytes) Write(p []byte) (int, error) {
+	const most = 4096
+	*l = append(*l, p[max(0, len(p)-most):]...)
+	if drop := len(*l) - most; drop > most {
+		*l = append((*l)[:0], (*l)[drop:]...)
+	}
+	return len(p), nil
+}
+
+// lastLine is the last line that says anything, fit to print.
+func (l lastBytes) lastLine() string {
+	lines := bytes.Split(bytes.TrimSpace(l), []byte("\n"))
+	last := bytes.TrimSpace(lines[len(lines)-1])
+	return containers.Printable(string(last[:min(len(last), 1000)]))
+}
+
+// parseInspection reads what a producer wrote; it is hostile. What is wrong
+// with it is a *containers.Failure.
+func parseInspection(b []byte) (*graph.Inspection, error) {
+	var in graph.Inspection
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&in)
+	if err == nil {
+		err = checkInspection(b, dec, &in)
+	}
+	if err != nil {
+		text := containers.Printable(fmt.Sprintf("description of the source: %v", err))
+		return nil, &containers.Failure{Kind: containers.FailedOutput, Detail: text}
+	}
+	return &in, nil
+}
+
+func checkInspection(b []byte, dec *json.Decoder, in *graph.Inspection) error {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one JSON value")
+	}
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }
+	switch {
+	case len(b) > maxInspection:
+		return fmt.Errorf("more than %d bytes", maxInspection)
+	case in.Width < 0 || in.Height < 0 || in.Bands < 0 || in.NativeRes < 0:
+		return errors.New("a negative width, height, number of bands or native resolution")
+	case strings.ContainsFunc(in.CRS, unprintable):
+		return fmt.Errorf("crs %q", in.CRS)
+	case strings.ContainsFunc(in.DType, unprintable):
+		return fmt.Errorf("dtype %q", in.DType)
+	}
+	return nil
+}
