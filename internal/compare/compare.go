@@ -62,6 +62,24 @@ type Cell struct {
 	New   Value
 }
 
+// Tile is the tile that a cell lies in, of a domain that is cut into tiles. The
+// cells of the array are refine times as fine as the domain's; 0 is 1.
+func (c *Cell) Tile(t grid.Tiling, domain grid.Box, refine int64) grid.Tile {
+	refine = max(1, refine)
+	coarse := func(r grid.Range) grid.Range {
+		i := r.Lo / refine
+		if r.Lo%refine < 0 {
+			i--
+		}
+		return grid.Range{Lo: i, Hi: i + 1}
+	}
+	s, at := t.Span(domain), t.Span(grid.Box{T: c.Box.T, Y: coarse(c.Box.Y), X: coarse(c.Box.X)})
+	if c.Box.T.Len() > 0 && domain.T.Len() > 0 {
+		s.T = at.T
+	}
+	return t.Tile(s.T.Lo, at.Y.Lo, at.X.Lo, domain)
+}
+
 // Map is a small picture of where versions differ, over all times and planes.
 type Map struct {
 	Columns, Rows int

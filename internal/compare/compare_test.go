@@ -163,6 +163,31 @@ func TestVersionsOnAnotherDomainAreComparedWhereBothHaveCells(t *testing.T) {
 	}
 }
 
+func TestACellLiesInATile(t *testing.T) {
+	t.Parallel()
+	box := func(t, y, x int64) grid.Box {
+		return grid.Box{T: grid.Range{Lo: t, Hi: t + 1}, Y: grid.Range{Lo: y, Hi: y + 1}, X: grid.Range{Lo: x, Hi: x + 1}}
+	}
+	domain := grid.Box{T: grid.Range{Lo: 4, Hi: 24}, Y: grid.Range{Lo: -10, Hi: 20}, X: grid.Range{Hi: 25}}
+	tiling := grid.Tiling{T: 6, Y: 8, X: 10}
+	for _, tc := range []struct {
+		cell   grid.Box
+		refine int64
+		want   [3]int64
+	}{
+		{box(6, -10, 24), 0, [3]int64{1, -2, 2}},
+		{box(5, -8, 9), 1, [3]int64{0, -1, 0}},
+		{box(23, -17, 41), 2, [3]int64{3, -2, 2}},
+		{box(23, -16, 39), 2, [3]int64{3, -1, 1}},
+		{box(7, 31, 19).Static(), 2, [3]int64{0, 1, 0}},
+	} {
+		got := (&Cell{Box: tc.cell}).Tile(tiling, domain, tc.refine)
+		if [3]int64{got.T, got.Y, got.X} != tc.want || got != tiling.Tile(got.T, got.Y, got.X, domain) {
+			t.Errorf("%s, refined %d: %+v, want %v", tc.cell, tc.refine, got, tc.want)
+		}
+	}
+}
+
 func TestWhatIsNotComparableIsSaid(t *testing.T) {
 	t.Parallel()
 	a := put(t, layout(graph.VarSpec{Units: "m", Legend: nil}, 2, 2, 2), make([]float32, 4))
