@@ -53,6 +53,8 @@ type Cube struct {
 	encoded sync.Pool // of *[]byte: objects that are being decoded
 	buffers sync.Pool // of *tileBuffers
 
+	verified sync.Map // files whose content was compared: digest → os.FileInfo
+
 	mu        sync.Mutex
 	lock      *os.File // shared, from the first write on
 	manifests []string // written since the last Sync

@@ -86,7 +86,7 @@ func (c *Cube) readHeadsLine() (heads map[string]Head, line string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if old := c.heads.info; old != nil && os.SameFile(old, info) && old.ModTime().Equal(info.ModTime()) && old.Size() == info.Size() {
+	if old := c.heads.info; old != nil && sameFile(old, info) {
 		return c.heads.heads, c.heads.line, nil
 	}
 	b, err := readFile(c.Path("heads"), maxHeads)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"sync"
 
@@ -98,6 +99,27 @@ func (c *Cube) putTile(ctx context.Context, l Layout, box grid.Box, values []byt
 		return err
 	})
 	return refs, err
+}
+
+// Recut stores a box of an array in whole chunks of its layout that is stored
+// in whole chunks of another size already, as refs, and returns the new refs.
+// Where an object cannot be read the error is as ReadWindow's.
+func (c *Cube) Recut(ctx context.Context, l Layout, box grid.Box, was grid.Tiling, refs []ChunkRef) ([]ChunkRef, error) {
+	old := l.normal()
+	// The domain was another one then, perhaps. The box was whole chunks of it.
+	old.Chunk, old.Grid.Box = was, box
+	b, err := c.NewBuilder(ctx, old)
+	if err == nil {
+		err = b.Set(ctx, box, refs)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recut %s %s: %w", l.Spec.Name, box, err)
+	}
+	values, err := c.ReadWindow(ctx, b, box, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.PutTile(ctx, l, box, values)
 }
 
 // wholeChunks says where a box is not made of whole chunks.
@@ -274,6 +296,30 @@ type File struct {
 
 // maxFile bounds a file.
 const maxFile = 1 << 42
+
+// FilePath returns the path of a file that is the content of a, after having
+// compared it with its digest: once, as long as it stays what it is. A damaged
+// one is a *cas.CorruptError, and a then no whole version any more.
+func (c *Cube) FilePath(ctx context.Context, a Array, f File) (string, error) {
+	path := c.objects.Path(f.Object)
+	info, err := os.Lstat(path)
+	if err != nil {
+		return "", c.doubtful(a, fmt.Errorf("object %s: %w", f.Object.Short(), err))
+	}
+	if seen, ok := c.verified.Load(f.Object); ok && sameFile(seen.(os.FileInfo), info) {
+		return path, nil
+	}
+	if err := c.objects.Verify(ctx, f.Object); err != nil {
+		return "", c.doubtful(a, err)
+	}
+	c.verified.Store(f.Object, info)
+	return path, nil
+}
+
+// sameFile reports whether nothing says that a file has changed.
+func sameFile(a, b os.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
 
 // PutFile stores a file's content.
 func (c *Cube) PutFile(ctx context.Context, r io.Reader, mediaType, ext string) (File, error) {

@@ -217,6 +217,14 @@ func (l Layout) ChunkBox(ti, yi, xi int64) grid.Box {
 	return l.Chunk.Tile(ti, yi, xi, l.Domain()).Box
 }
 
+// Cells are the cells of the chunks that a box meets, as far as they lie within
+// the domain.
+func (l Layout) Cells(b grid.Box) grid.Box {
+	s := l.Touched(b)
+	first, last := l.ChunkBox(s.T.Lo, s.Y.Lo, s.X.Lo), l.ChunkBox(s.T.Hi-1, s.Y.Hi-1, s.X.Hi-1)
+	return grid.Box{T: grid.Range{Lo: first.T.Lo, Hi: last.T.Hi}, Y: grid.Range{Lo: first.Y.Lo, Hi: last.Y.Hi}, X: grid.Range{Lo: first.X.Lo, Hi: last.X.Hi}}
+}
+
 // fullBox is the whole chunk, the domain left or not.
 func (l Layout) fullBox(ti, yi, xi int64) grid.Box {
 	d := l.Domain()

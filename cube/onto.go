@@ -23,6 +23,22 @@ func (c *Cube) ReadOnto(ctx context.Context, a Array, dst grid.Grid, box grid.Bo
 	return values, nil
 }
 
+// Nodata is what ReadOnto reads of a box that lies wholly outside of an array.
+func Nodata(spec graph.VarSpec, box grid.Box) ([]byte, error) {
+	l := Layout{Spec: spec}
+	fill, err := l.Fill()
+	if err != nil {
+		return nil, err
+	}
+	n := l.Bytes(box)
+	if n > maxWindow || n == 0 {
+		return nil, fmt.Errorf("%s: %d bytes: %w", box, n, ErrTooLarge)
+	}
+	out := make([]byte, n)
+	fillBytes(out, fill)
+	return out, nil
+}
+
 func (c *Cube) readOnto(ctx context.Context, a Array, dst grid.Grid, box grid.Box, method grid.Resampling, minValid float64) ([]byte, error) {
 	l := a.Layout()
 	if l.Spec.Kind == graph.Time && dst.Time != l.Grid.Time {

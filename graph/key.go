@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/cubebuild/cube/cube/grid"
 )
@@ -66,6 +67,7 @@ func (v *Vertex) Shared(ws *Workspace, host Host) (Shared, error) {
 		s.Outputs = append(s.Outputs, keyed(o.Spec))
 	}
 	if v.IsMerge() {
+		s.Outputs[0].Name = "" // of the first contributor's contract
 		return s, nil
 	}
 	inst := v.Instance
@@ -122,6 +124,7 @@ type CoverWindow struct {
 	Chunks   Digest          `json:"chunks"` // of the chunks' value digests, in order
 	Lattice  grid.Lattice    `json:"lattice"`
 	Read     grid.Box        `json:"read"`
+	Cells    grid.Box        `json:"cells"` // that the chunks hold: all of them but what lies outside the domain
 	Chunk    grid.Tiling     `json:"chunk"`
 	Method   grid.Resampling `json:"method,omitempty"` // where the window is resampled
 	MinValid float64         `json:"min_valid,omitempty"`
@@ -142,6 +145,7 @@ type Derivation struct {
 	Box     grid.Box          `json:"box"`
 	Domain  grid.Range        `json:"domain_time"` // what a static output sees of time
 	Tiling  grid.Tiling       `json:"tiling"`
+	Chunks  []grid.Tiling     `json:"chunks,omitempty"` // by output, of those that are arrays: how they are stored
 	Inputs  []DerivationInput `json:"inputs,omitempty"`
 }
 
@@ -183,11 +187,16 @@ func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Wind
 	if len(r.Params) == 0 {
 		r.Params = json.RawMessage("{}")
 	}
-	for _, w := range windows {
-		r.Inputs[w.Binding.Role] = w.request()
+	for i, w := range windows {
+		role := v.WindowKey(i)
+		r.Inputs[role] = w.request(role)
 	}
 	for _, o := range v.Outputs {
-		r.Outputs[o.Role] = o.request(box)
+		role := o.Role
+		if v.IsMerge() {
+			role = "merged" // its role is the variable's name
+		}
+		r.Outputs[role] = o.request(role, box)
 	}
 	b, err := Canonical(r)
 	return r, b, err
@@ -216,9 +225,18 @@ func requestSources(s Shared) map[string]RequestSource {
 	return out
 }
 
-func (w Window) request() RequestInput {
+// WindowKey is how an input's window is named in keys: by its role; in a merge,
+// whose roles are names of the workspace, by its place.
+func (v *Vertex) WindowKey(i int) string {
+	if v.IsMerge() {
+		return strconv.Itoa(i)
+	}
+	return v.Inputs[i].Role
+}
+
+func (w Window) request(role string) RequestInput {
 	spec, need := w.Binding.Spec(), w.Binding.Need
-	dir := InputDir + "/" + w.Binding.Role
+	dir := InputDir + "/" + role
 	in := RequestInput{Path: dir, Format: need.Format, Kind: spec.Kind}
 	if spec.Kind == File {
 		in.File = dir + "/data"
@@ -246,8 +264,8 @@ func (o *Output) OutputBox(tile grid.Box) grid.Box {
 	return tile
 }
 
-func (o *Output) request(tile grid.Box) RequestOutput {
-	dir := OutputDir + "/" + o.Role
+func (o *Output) request(role string, tile grid.Box) RequestOutput {
+	dir := OutputDir + "/" + role
 	out := RequestOutput{Path: dir, Format: o.Spec.Format, Kind: o.Spec.Kind}
 	if o.Spec.Kind == File {
 		return out

@@ -15,6 +15,7 @@ type Outline struct {
 	Lattice grid.Lattice
 	Box     grid.Box
 	Tiling  grid.Tiling
+	Chunks  []grid.Tiling // by output, of those that are arrays
 	Inputs  []OutlineInput
 }
 
@@ -32,12 +33,13 @@ func ReadOutline(preimage []byte) (Outline, error) {
 		Lattice grid.Lattice    `json:"lattice"`
 		Box     grid.Box        `json:"box"`
 		Tiling  grid.Tiling     `json:"tiling"`
+		Chunks  []grid.Tiling   `json:"chunks"`
 		Inputs  []OutlineInput  `json:"inputs"`
 	}
 	if err := json.Unmarshal(preimage, &d); err != nil {
 		return Outline{}, fmt.Errorf("preimage of a derivation: %w", err)
 	}
-	o := Outline{Lattice: d.Lattice, Box: d.Box, Tiling: d.Tiling, Inputs: d.Inputs}
+	o := Outline{Lattice: d.Lattice, Box: d.Box, Tiling: d.Tiling, Chunks: d.Chunks, Inputs: d.Inputs}
 	if len(d.Shared) == 0 {
 		return o, fmt.Errorf("preimage of a derivation: nothing is shared")
 	}

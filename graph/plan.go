@@ -104,7 +104,7 @@ type Window struct {
 	Grid    grid.Grid // the grid that the window is delivered on
 	Box     grid.Box  // on Grid's lattice
 	Clip    grid.Clip // what the domain's edge cut off
-	Read    grid.Box  // on the variable's own lattice: the cells that the window's values depend on
+	Read    grid.Box  // on the variable's own lattice: the cells that the window's values depend on; empty where it lies outside
 }
 
 // Resampled reports whether the window's lattice is not the variable's own.
@@ -138,6 +138,9 @@ func (v *Vertex) window(b *Binding, tile grid.Box) Window {
 		w.Grid.Time, w.Grid.Box = grid.TimeAxis{}, domain
 	} else {
 		tile.T = v.timeRange(b.Need, tile.T, domain.T)
+	}
+	if tile.Empty() {
+		return w // a tile where the variable has no cells of its own
 	}
 	halo := b.Need.Halo
 	halo.Before, halo.After = b.Need.Time.Before, b.Need.Time.After

@@ -279,7 +279,10 @@ func check(v *Vertex, g grid.Grid, b *Binding, path []string) error {
 		if need.MaxStep > 0 && own.Time.Step > need.MaxStep {
 			return mismatch("time step", fmt.Sprintf("at most %d s", need.MaxStep), fmt.Sprintf("%d s", own.Time.Step))
 		}
-		if need.Grid != NativeGrid && (own.Time != g.Time || !own.Box.T.Contains(g.Box.T)) {
+		// On its own lattice a variable has its own times: whoever takes them all
+		// need not have them too.
+		all := need.Grid == NativeGrid && (need.Time.All || v.Box.T.Len() == 0)
+		if !all && (own.Time != g.Time || !own.Box.T.Contains(g.Box.T)) {
 			return mismatch("time axis", timeText(g), timeText(own))
 		}
 	}
@@ -359,7 +362,9 @@ func (r *resolver) merge(name string, makers []maker, path []string) {
 		o := v.output(k.role)
 		if out == nil {
 			out = &Output{Vertex: m, Role: name, Variable: name, Spec: o.Spec, Grid: o.Grid, Native: o.Native}
+			out.Spec.Refine = 1 // the merge's own grid is refined already
 			m.GridName, m.Grid, m.Box, m.Tiling = v.GridName, o.Grid, o.Grid.Box, v.Tiling
+			m.Tiling.Y, m.Tiling.X = v.Tiling.Y*o.Spec.Refine, v.Tiling.X*o.Spec.Refine
 		} else if err := mergeable(name, out, o, path); err != nil {
 			r.fail(err)
 			return

@@ -64,8 +64,19 @@ func (b *build) derivation(v *vertex) (graph.Digest, []byte, []graph.Digest, err
 	for i, in := range v.Inputs {
 		inputs[i] = b.version(in)
 	}
-	key, preimage, err := v.Derivation(v.shared, inputs).Key()
+	key, preimage, err := b.derive(v, inputs).Key()
 	return key, preimage, inputs, err
+}
+
+// derive describes the vertex for the given input versions.
+func (b *build) derive(v *vertex, inputs []graph.Digest) graph.Derivation {
+	d := v.Derivation(v.shared, inputs)
+	for _, o := range v.Outputs {
+		if o.Spec.Kind != graph.File {
+			d.Chunks = append(d.Chunks, b.layout(v, o).Chunk)
+		}
+	}
+	return d
 }
 
 // version is the version that a binding reads; zero where it is not whole.
@@ -126,6 +137,9 @@ func (b *build) complete(ctx context.Context, v *vertex, n *node, whole bool) er
 	versions := make([]graph.Digest, len(v.Outputs))
 	for i, o := range v.Outputs {
 		version, err := v.finish(ctx, b.Cube, i)
+		if err == nil && !version.Coverage().Complete() {
+			err = errors.New("not all of it is there")
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", o.Variable, err)
 		}
@@ -138,7 +152,9 @@ func (b *build) complete(ctx context.Context, v *vertex, n *node, whole bool) er
 		return err
 	}
 	done.Derivation, done.Preimage, done.Inputs = key, preimage, inputs
-	b.emit(done) // its history is written before it can be hit
+	if err := b.emit(done); err != nil { // its history is written before it can be hit
+		return err
+	}
 	if err := b.remember(ctx, key, preimage, versions); err != nil {
 		return err
 	}
@@ -170,8 +186,8 @@ func (b *build) remember(ctx context.Context, key graph.Digest, preimage []byte,
 
 // finish makes the version of one output of a vertex whose tiles are all there.
 func (v *vertex) finish(ctx context.Context, c *cube.Cube, i int) (*cube.Version, error) {
-	if f := v.files[i]; f != nil {
-		return c.NewFileVersion(ctx, v.Outputs[i].Spec, *f)
+	if v.Outputs[i].Spec.Kind == graph.File {
+		return c.NewFileVersion(ctx, v.Outputs[i].Spec, *v.files[i])
 	}
 	return v.builders[i].Finish(ctx)
 }

@@ -179,6 +179,9 @@ func (f *finding) tiles(ctx context.Context, b *build, s Selection) error {
 			return err
 		}
 		j := &job{vertex: v, tile: tile, windows: v.Windows(tile)}
+		if j.outside() != nil {
+			continue
+		}
 		ids, err := b.identify(ctx, j)
 		if err != nil {
 			return j.wrap(err)
@@ -240,7 +243,9 @@ func HeadVertex(ctx context.Context, c *cube.Cube, ws *graph.Workspace, host gra
 	if err != nil {
 		return nil, err
 	}
-	key, _, err := v.Derivation(s, versions).Key()
+	then := v.Derivation(s, versions)
+	then.Chunks = o.Chunks // how it was stored changes no recipe
+	key, _, err := then.Key()
 	if err != nil || key != h.Derivation {
 		return nil, err
 	}

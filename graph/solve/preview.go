@@ -158,7 +158,7 @@ func (b *build) compare(v *vertex, p *VertexPreview) error {
 			inputs[i] = before.Version(v.Vertex, i)
 		}
 	}
-	key, preimage, err := v.Derivation(v.shared, inputs).Key()
+	key, preimage, err := b.derive(v, inputs).Key()
 	if err != nil {
 		return err
 	}
@@ -220,6 +220,9 @@ func (p *VertexPreview) tally(f forecast) {
 
 // foresee asks of a tile what a build would ask before it ran anything.
 func (b *build) foresee(ctx context.Context, j *job, windows *int) (forecast, error) {
+	if j.outside() != nil {
+		return failing, nil
+	}
 	err := b.describe(ctx, j)
 	if unseen(err) {
 		return open, nil
@@ -302,6 +305,9 @@ func (j *job) sketch(rec *record) error {
 		if f := rec.Outputs[i].File; f != nil {
 			s.file = f
 			continue
+		}
+		if *rec.Outputs[i].Chunk != s.layout.Chunk {
+			continue // a build cuts it anew: what reads it is open
 		}
 		refs, err := cube.DecodeRefs(rec.Outputs[i].Refs)
 		if err != nil {

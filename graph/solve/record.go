@@ -10,11 +10,12 @@ import (
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/cas"
+	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 )
 
 // recordVersion is the version of [record].
-const recordVersion = 1
+const recordVersion = 2
 
 // record is an action's result as the results log keeps it, under its
 // ActionID: one unit over all outputs.
@@ -24,9 +25,10 @@ type record struct {
 }
 
 type recordOutput struct {
-	Role string     `json:"r"`
-	Refs []byte     `json:"c,omitempty"` // cube.EncodeRefs
-	File *cube.File `json:"f,omitempty"` // of kind: file
+	Role  string       `json:"r"`
+	Chunk *grid.Tiling `json:"k,omitempty"` // that Refs are cut by: the same tile may belong to another tiling
+	Refs  []byte       `json:"c,omitempty"` // cube.EncodeRefs
+	File  *cube.File   `json:"f,omitempty"` // of kind: file
 }
 
 // sameValues reports whether two results hold the same values, however these
@@ -68,11 +70,43 @@ func (b *build) load(j *job) (*record, error) {
 	}
 	objects := b.Cube.Objects()
 	for i, o := range rec.Outputs {
-		if o.Role != j.Outputs[i].Role || (o.File != nil) != (j.Outputs[i].Spec.Kind == graph.File) || !o.present(objects) {
+		if o.Role != j.Outputs[i].Role || (o.File != nil) != (j.Outputs[i].Spec.Kind == graph.File) || (o.File != nil) == (o.Chunk != nil) || !o.present(objects) {
 			return nil, nil
 		}
 	}
 	return &rec, nil
+}
+
+// usable returns the result of the job's ActionID, in chunks as the builders
+// have them; nil where there is none, or where it cannot be read.
+func (b *build) usable(ctx context.Context, j *job) (*record, error) {
+	rec, err := b.load(j)
+	if rec == nil || err != nil {
+		return nil, err
+	}
+	for i := range rec.Outputs {
+		if err := b.recut(ctx, j, i, &rec.Outputs[i]); unseen(err) {
+			return nil, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("result %s: %s: %w", j.id.Short(), j.Outputs[i].Variable, err)
+		}
+	}
+	return rec, nil
+}
+
+// recut cuts an output anew that was stored under another tiling.
+func (b *build) recut(ctx context.Context, j *job, i int, o *recordOutput) error {
+	if o.File != nil || *o.Chunk == j.builders[i].Layout().Chunk {
+		return nil
+	}
+	refs, err := cube.DecodeRefs(o.Refs)
+	if err != nil {
+		return err
+	}
+	layout := j.builders[i].Layout()
+	refs, err = b.Cube.Recut(ctx, layout, j.Outputs[i].OutputBox(j.tile.Box), *o.Chunk, refs)
+	o.Refs, o.Chunk = cube.EncodeRefs(refs), &layout.Chunk
+	return err
 }
 
 // present reports whether every object of an output is there.
@@ -125,7 +159,7 @@ func (b *build) store(ctx context.Context, j *job, rec *record) (*record, error)
 	if bytes.Equal(winner, value) {
 		return rec, nil
 	}
-	if won, err := b.load(j); won != nil || err != nil {
+	if won, err := b.usable(ctx, j); won != nil || err != nil {
 		return won, err
 	}
 	if err := log.Delete(ctx, j.id); err != nil {
@@ -192,6 +226,15 @@ func (b *build) rememberFailure(ctx context.Context, j *job, f *containers.Failu
 	}
 	_, putErr := results.Put(ctx, failureKey(j.id), value)
 	return errors.Join(err, putErr)
+}
+
+// forgetFailure forgets that an action was known to fail that has come to a
+// result after all.
+func (b *build) forgetFailure(ctx context.Context, j *job) error {
+	if !b.RetryFailed {
+		return nil
+	}
+	return b.Cube.Results().Delete(ctx, failureKey(j.id))
 }
 
 // ResultObjects says which objects an entry of the results log needs, for

@@ -1,6 +1,7 @@
 package solve
 
 import (
+	"fmt"
 	"sync"
 
 	"github.com/cubebuild/cube/cube/grid"
@@ -13,6 +14,7 @@ type state int
 const (
 	waiting  state = iota // some tiles are still to be handed out
 	running               // all are handed out
+	ending                // all are done, and somebody makes the versions
 	complete              // every tile is there and so are its versions
 	partial               // every tile is done, and some are not there
 )
@@ -35,12 +37,21 @@ type node struct {
 	count  Count
 }
 
-// task is one thing to do: a tile, or (with probe) the look-up of a derivation.
+// task is one thing to do.
 type task struct {
 	node  *node
-	index int64
-	probe bool
+	what  work
+	index int64 // of the tile
 }
+
+// work says what a task is.
+type work int
+
+const (
+	making  work = iota // a tile
+	probe               // the look-up of a derivation
+	closing             // the versions, once all tiles are done and all inputs have ended
+)
 
 // scheduler hands out tasks in an order that keeps few tiles alive: the
 // vertices nearest to the targets first. Its methods may be called at once.
@@ -72,28 +83,26 @@ func newScheduler(plan *graph.Plan, seed uint64) *scheduler {
 }
 
 // take returns the next task, waiting until there is one; false where nothing
-// is left to do or the build was stopped.
+// is left to do or, but for what is done and wants only its versions, the build
+// was stopped.
 func (s *scheduler) take() (task, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		if s.stopped {
-			return task{}, false
-		}
 		for i := len(s.nodes) - 1; i >= 0; i-- {
-			if t, ok := s.nodes[i].take(); ok {
+			if t, ok := s.nodes[i].take(s.stopped); ok {
 				s.active++
 				return t, true
 			}
 		}
-		if s.active == 0 {
+		if s.stopped || s.active == 0 {
 			return task{}, false
 		}
 		s.wake.Wait()
 	}
 }
 
-// stop hands out nothing more.
+// stop hands out no more tiles.
 func (s *scheduler) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,10 +122,8 @@ func (s *scheduler) probed(t task, known bool) {
 	s.wake.Broadcast()
 }
 
-// finish records a tile's outcome. It reports whether the node's tiles are all
-// done and whether all are there; the caller then makes the versions and calls
-// [scheduler.close].
-func (s *scheduler) finish(t task, o Outcome) (last, whole bool) {
+// finish records a tile's outcome.
+func (s *scheduler) finish(t task, o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.active--
@@ -133,15 +140,10 @@ func (s *scheduler) finish(t task, o Outcome) (last, whole bool) {
 		delete(n.late, n.prefix)
 		n.prefix++
 	}
-	last = n.prefix == n.total
-	if last {
-		s.active++ // until close
-	}
 	s.wake.Broadcast()
-	return last, len(n.failed) == 0
 }
 
-// close ends a node after its last tile.
+// close ends a node after its last tile, and its versions where it is whole.
 func (s *scheduler) close(n *node, whole bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,16 +155,24 @@ func (s *scheduler) close(n *node, whole bool) {
 	s.wake.Broadcast()
 }
 
-// inputsWhole waits until the inputs of a node whose tiles are all done have
-// ended, and reports whether all of them are whole. It is false where the
-// build was stopped meanwhile.
-func (s *scheduler) inputsWhole(n *node) bool {
+// whole reports whether all tiles of a node that is about to be closed are
+// there, and all of its inputs are whole.
+func (s *scheduler) whole(n *node) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for !n.inputsDone() && !s.stopped {
-		s.wake.Wait()
+	return len(n.failed) == 0 && n.inputsKnown()
+}
+
+// ended says which node was never ended although nothing stopped the build.
+func (s *scheduler) ended() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.nodes {
+		if n.state != complete && n.state != partial && !s.stopped {
+			return fmt.Errorf("%s: %d of %d tiles were never ready", n.vertex.Name, n.total-n.next, n.total)
+		}
 	}
-	return n.inputsKnown()
+	return nil
 }
 
 // open is the number of tiles of the nodes that are not settled.
@@ -180,7 +190,13 @@ func (s *scheduler) blocked(t task, windows []graph.Window) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, u := range t.node.inputs {
-		if u == nil || len(u.failed) == 0 {
+		if u == nil {
+			continue
+		}
+		if u.state == partial && t.node.vertex.Inputs[i].From.Spec.Kind == graph.File {
+			return true // it has no version
+		}
+		if len(u.failed) == 0 {
 			continue
 		}
 		for tile := range u.touched(t.node.vertex.Inputs[i].From, windows[i].Read) {
@@ -193,8 +209,12 @@ func (s *scheduler) blocked(t task, windows []graph.Window) bool {
 }
 
 // take returns the node's next task, if it has one that is ready.
-func (n *node) take() (task, bool) {
-	if n.state != waiting {
+func (n *node) take(stopped bool) (task, bool) {
+	if n.state == running && n.prefix == n.total && n.inputsDone() {
+		n.state = ending
+		return task{node: n, what: closing}, true
+	}
+	if n.state != waiting || stopped {
 		return task{}, false
 	}
 	if !n.probed {
@@ -203,7 +223,7 @@ func (n *node) take() (task, bool) {
 		}
 		n.probed = true
 		if n.inputsKnown() {
-			return task{node: n, probe: true}, true
+			return task{node: n, what: probe}, true
 		}
 	}
 	if !n.anyReady() {

@@ -47,6 +47,9 @@ type Config struct {
 	// Shuffle, where it is not 0, hands out the tiles of each vertex in an order
 	// of chance, which it seeds, once all that the vertex reads is there.
 	Shuffle uint64
+	// Single does one thing after the other: nothing is looked up or stored while
+	// an action runs, whatever Workers says.
+	Single bool
 	// RetryFailed runs actions again that are known to fail (exit 65).
 	RetryFailed bool
 	RunID       string // of the run, for the heads that it moves
@@ -98,8 +101,11 @@ func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (
 		return nil, err
 	}
 	b.emit(Planned{Plan: plan, Tiles: b.sched.open()})
-	err = errors.Join(b.work(ctx), b.eventErr)
+	err = b.work(ctx)
 	if b.eventErr != nil {
+		if !errors.Is(err, b.eventErr) {
+			err = errors.Join(err, b.eventErr)
+		}
 		return &b.result, err
 	}
 	if moveErr := b.moveHeads(context.WithoutCancel(ctx)); moveErr != nil {
@@ -138,6 +144,7 @@ type vertex struct {
 	builders []*cube.Builder // by output; nil until the first tile, and of files
 	files    []*cube.File    // by output; of kind: file, once it is there
 	once     sync.Once
+	broken   error          // that kept once from making the builders
 	versions []graph.Digest // by output; set once it is complete
 }
 
@@ -162,16 +169,19 @@ func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 	return b, nil
 }
 
-func (b *build) emit(e Event) {
+// emit passes an event on. Its error ends the build, whether or not the caller
+// looks at it.
+func (b *build) emit(e Event) error {
 	if b.Events == nil {
-		return
+		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.Events(e); err != nil && b.eventErr == nil {
 		b.eventErr = err
-		go b.sched.stop()
+		b.sched.stop()
 	}
+	return b.eventErr
 }
 
 // work runs tasks until none is left, one fails without KeepGoing, or ctx ends.
@@ -180,12 +190,19 @@ func (b *build) work(ctx context.Context) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	// One goroutine more than workers looks up and stages while all run.
-	for range b.Workers + 1 {
+	hands := b.Workers + 1
+	if b.Single {
+		hands = 1
+	}
+	for range hands {
 		g.Go(func() error { return b.worker(ctx) })
 	}
 	err := g.Wait()
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
+	}
+	if err == nil {
+		err = b.sched.ended()
 	}
 	return err
 }
@@ -206,9 +223,15 @@ func (b *build) worker(ctx context.Context) error {
 // do does one task. Its error is the machine's, and ends the build.
 func (b *build) do(ctx context.Context, t task) error {
 	v := b.verts[t.node.vertex]
-	if t.probe {
+	switch t.what {
+	case probe:
 		known, err := b.probe(v)
 		b.sched.probed(t, known)
+		return err
+	case closing:
+		whole := b.sched.whole(t.node)
+		err := b.complete(ctx, v, t.node, whole)
+		b.sched.close(t.node, whole && err == nil)
 		return err
 	}
 	done, err := b.tile(ctx, v, t)
@@ -219,14 +242,8 @@ func (b *build) do(ctx context.Context, t task) error {
 	if done.Outcome == Failed && !b.KeepGoing {
 		b.sched.stop()
 	}
-	last, whole := b.sched.finish(t, done.Outcome)
-	if !last {
-		return nil
-	}
-	whole = b.sched.inputsWhole(t.node) && whole
-	err = b.complete(ctx, v, t.node, whole)
-	b.sched.close(t.node, whole && err == nil)
-	return err
+	b.sched.finish(t, done.Outcome)
+	return nil
 }
 
 // record counts a tile and passes it on.

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,9 +45,13 @@ func (m *arithmetic) took() map[string]int {
 
 func (m *arithmetic) Run(_ context.Context, a containers.Action) (*containers.Result, error) {
 	name, _, _ := cutLast(a.Name)
-	for _, o := range a.Outputs {
+	for role, o := range a.Outputs {
+		what := role // of a file
+		if o.Box != nil {
+			what = fmt.Sprint(*o.Box)
+		}
 		m.mu.Lock()
-		m.runs[fmt.Sprint(name, " ", *o.Box)]++
+		m.runs[name+" "+what]++
 		m.mu.Unlock()
 	}
 	fmt.Fprintf(a.Log, "computing %s\n", name)
@@ -56,6 +62,14 @@ func (m *arithmetic) Run(_ context.Context, a containers.Action) (*containers.Re
 	}
 	r := &containers.Result{Outputs: map[string]containers.Output{}}
 	for role, o := range a.Outputs {
+		if o.Kind == graph.File {
+			f, err := scratch(a.Request)
+			if err != nil {
+				return nil, err
+			}
+			r.Outputs[role] = containers.Output{File: f, Name: "data.json"}
+			continue
+		}
 		var values []byte
 		times := o.Box.T
 		if o.Kind != graph.Time {
@@ -71,6 +85,18 @@ func (m *arithmetic) Run(_ context.Context, a containers.Action) (*containers.Re
 		r.Outputs[role] = containers.Output{Values: values}
 	}
 	return r, nil
+}
+
+// scratch is an open file that holds some bytes and has no name any more.
+func scratch(b []byte) (*os.File, error) {
+	f, err := os.CreateTemp("", "solve-*")
+	if err != nil {
+		return nil, err
+	}
+	if _, err = f.Write(b); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	return f, errors.Join(err, os.Remove(f.Name()))
 }
 
 func cutLast(s string) (string, string, bool) {
@@ -90,6 +116,9 @@ func (m *arithmetic) cell(a containers.Action, size float64, t, y, x int64) floa
 	}
 	sum, n := float32(0), float32(0)
 	for _, in := range a.Inputs {
+		if in.Box.Empty() {
+			continue // a file
+		}
 		refine := int64(math.Round(in.Grid.Lattice.DX / size))
 		y, x := y/refine, x/refine
 		for dy := int64(-1); dy <= 1; dy++ {

@@ -38,6 +38,9 @@ func (b *build) tile(ctx context.Context, v *vertex, t task) (TileDone, error) {
 	if b.sched.blocked(t, j.windows) {
 		return j.done(Blocked, nil), nil
 	}
+	if err := j.outside(); err != nil {
+		return j.done(Failed, err), nil
+	}
 	if err := b.begin(ctx, v); err != nil {
 		return TileDone{}, err
 	}
@@ -69,24 +72,37 @@ func (j *job) done(o Outcome, err error) TileDone {
 	return TileDone{Vertex: j.Vertex, Tile: j.tile, Outcome: o, Action: j.id, Err: err}
 }
 
-// begin makes the builders of a vertex before its first tile.
-func (b *build) begin(ctx context.Context, v *vertex) (err error) {
+// outside says which input has no cells of its own where the tile lies. One
+// that is resampled is nodata there.
+func (j *job) outside() error {
+	for _, w := range j.windows {
+		if w.Read.Empty() && !w.Resampled() && w.Binding.Spec().Kind != graph.File {
+			return fmt.Errorf("%s, which is read on its own grid, does not reach here", w.Binding.Variable)
+		}
+	}
+	return nil
+}
+
+// begin makes the builders of a vertex before its first tile. Where that fails
+// it fails for every tile.
+func (b *build) begin(ctx context.Context, v *vertex) error {
 	v.once.Do(func() {
 		v.started = time.Now()
 		for i, o := range v.Outputs {
 			if o.Spec.Kind == graph.File {
 				continue
 			}
-			if v.builders[i], err = b.Cube.NewBuilder(ctx, b.layout(v, o)); err != nil {
-				err = fmt.Errorf("%s: %w", o.Variable, err)
+			builder, err := b.Cube.NewBuilder(ctx, b.layout(v, o))
+			if err != nil {
+				v.broken = fmt.Errorf("%s: %w", o.Variable, err)
 				return
 			}
 			b.mu.Lock()
-			v.arrays[i] = v.builders[i]
+			v.arrays[i], v.builders[i] = builder, builder
 			b.mu.Unlock()
 		}
 	})
-	return err
+	return v.broken
 }
 
 // layout is how an output is stored: tiles are whole chunks.
@@ -114,52 +130,50 @@ func (b *build) describe(ctx context.Context, j *job) (err error) {
 	}
 	cover := graph.Cover{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.CoverWindow{}}
 	for i, w := range j.windows {
-		a, err := b.array(ctx, w.Binding)
-		if err != nil {
-			return err
-		}
-		j.arrays = append(j.arrays, a)
-		cw, err := b.coverWindow(ctx, a, w)
+		a, cw, err := b.coverWindow(ctx, w)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.Binding.Variable, err)
 		}
-		cover.Windows[j.windowKey(i)] = cw
+		j.arrays = append(j.arrays, a)
+		cover.Windows[j.WindowKey(i)] = cw
 	}
 	j.cover, err = cover.Key()
 	return err
 }
 
-// windowKey is how a window is named in keys: by its role, in a merge by its
-// place.
-func (j *job) windowKey(i int) string {
-	if j.IsMerge() {
-		return fmt.Sprint(i)
+// coverWindow also returns what the window is read from: nil where it lies
+// outside of the variable's grid, and the variable need not be there.
+func (b *build) coverWindow(ctx context.Context, w graph.Window) (cube.Array, graph.CoverWindow, error) {
+	file := w.Binding.Spec().Kind == graph.File
+	if !file && w.Read.Empty() {
+		return nil, graph.CoverWindow{Lattice: w.Binding.Grid().Lattice, Method: w.Binding.Method}, nil
 	}
-	return j.windows[i].Binding.Role
-}
-
-func (b *build) coverWindow(ctx context.Context, a cube.Array, w graph.Window) (graph.CoverWindow, error) {
-	if w.Binding.Spec().Kind == graph.File {
+	a, err := b.array(ctx, w.Binding)
+	if err != nil {
+		return nil, graph.CoverWindow{}, err
+	}
+	if file {
 		f, ok := fileOf(a)
 		if !ok {
-			return graph.CoverWindow{}, fs.ErrNotExist
+			return nil, graph.CoverWindow{}, fs.ErrNotExist
 		}
-		return graph.CoverWindow{Chunks: f.Object}, nil
+		return a, graph.CoverWindow{Chunks: f.Object}, nil
 	}
 	chunks, err := b.Cube.CoverDigests(ctx, a, w.Read)
 	if err != nil {
-		return graph.CoverWindow{}, err
+		return nil, graph.CoverWindow{}, err
 	}
 	var all []byte
 	for _, d := range chunks {
 		all = append(all, d[:]...)
 	}
 	layout := a.Layout()
-	cw := graph.CoverWindow{Chunks: graph.Sum(all), Lattice: layout.Grid.Lattice, Read: w.Read, Chunk: layout.Chunk}
+	// The same chunks, cut by other edges of the domain, hold other cells.
+	cw := graph.CoverWindow{Chunks: graph.Sum(all), Lattice: layout.Grid.Lattice, Read: w.Read, Cells: layout.Cells(w.Read), Chunk: layout.Chunk}
 	if w.Resampled() {
 		cw.Method, cw.MinValid = w.Binding.Method, w.Binding.Need.MinValid
 	}
-	return cw, nil
+	return a, cw, nil
 }
 
 // coverHit answers a tile from its cover key.
@@ -169,7 +183,7 @@ func (b *build) coverHit(ctx context.Context, j *job) (bool, error) {
 		return false, err
 	}
 	copy(j.id[:], alias)
-	rec, err := b.load(j)
+	rec, err := b.usable(ctx, j)
 	if err != nil || rec == nil {
 		return false, err
 	}
@@ -182,7 +196,7 @@ func (b *build) read(ctx context.Context, j *job) error {
 	for i, w := range j.windows {
 		if f, ok := fileOf(j.arrays[i]); ok {
 			j.values = append(j.values, nil)
-			j.action.Windows[j.windowKey(i)] = f.Object
+			j.action.Windows[j.WindowKey(i)] = f.Object
 			continue
 		}
 		values, err := b.window(ctx, j.arrays[i], w)
@@ -191,7 +205,7 @@ func (b *build) read(ctx context.Context, j *job) error {
 		}
 		spec := w.Binding.Spec()
 		j.values = append(j.values, values)
-		j.action.Windows[j.windowKey(i)] = cube.WindowDigest(spec.DType, graph.ShapeOf(spec, w.Box), values)
+		j.action.Windows[j.WindowKey(i)] = cube.WindowDigest(spec.DType, graph.ShapeOf(spec, w.Box), values)
 	}
 	var err error
 	j.id, _, err = j.action.ID()
@@ -199,6 +213,9 @@ func (b *build) read(ctx context.Context, j *job) error {
 }
 
 func (b *build) window(ctx context.Context, a cube.Array, w graph.Window) ([]byte, error) {
+	if a == nil {
+		return cube.Nodata(w.Binding.Spec(), w.Box)
+	}
 	c := b.holder(a)
 	if w.Resampled() {
 		return c.ReadOnto(ctx, a, w.Grid, w.Box, w.Binding.Method, w.Binding.Need.MinValid)
@@ -217,7 +234,7 @@ func fileOf(a cube.Array) (cube.File, bool) {
 // known answers a tile from its ActionID: with a result, or with the failure
 // that it is known to come to.
 func (b *build) known(ctx context.Context, j *job) (TileDone, bool, error) {
-	rec, err := b.load(j)
+	rec, err := b.usable(ctx, j)
 	if err != nil {
 		return TileDone{}, false, err
 	}
@@ -335,7 +352,9 @@ func (b *build) containerAction(ctx context.Context, j *job) (containers.Action,
 		in := containers.Input{Role: w.Binding.Role, Window: req.Inputs[w.Binding.Role],
 			Spec: w.Binding.Spec(), Grid: w.Grid, Box: w.Box, Values: j.values[i]}
 		if f, ok := fileOf(j.arrays[i]); ok {
-			in.File = b.holder(j.arrays[i]).Objects().Path(f.Object)
+			if in.File, err = b.holder(j.arrays[i]).FilePath(ctx, j.arrays[i], f); err != nil {
+				return a, fmt.Errorf("%s: %w", w.Binding.Variable, err)
+			}
 		}
 		a.Inputs = append(a.Inputs, in)
 	}
@@ -359,6 +378,9 @@ func (b *build) commit(ctx context.Context, j *job, result *containers.Result, d
 	if err != nil {
 		return err
 	}
+	if err := b.forgetFailure(ctx, j); err != nil {
+		return err
+	}
 	done.Disagrees = !won.sameValues(rec)
 	if err := b.adopt(ctx, j, won); err != nil {
 		return err
@@ -375,8 +397,9 @@ func (b *build) put(ctx context.Context, j *job, i int, out containers.Output) (
 		rec.File = &f
 		return rec, f.Object, err
 	}
-	refs, err := b.Cube.PutTile(ctx, j.builders[i].Layout(), o.OutputBox(j.tile.Box), out.Values)
-	rec.Refs = cube.EncodeRefs(refs)
+	layout := j.builders[i].Layout()
+	refs, err := b.Cube.PutTile(ctx, layout, o.OutputBox(j.tile.Box), out.Values)
+	rec.Refs, rec.Chunk = cube.EncodeRefs(refs), &layout.Chunk
 	return rec, tileDigest(refs), err
 }
 

@@ -1,0 +1,278 @@
+package solve
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestABuildThatCannotBeginAVertexFailsForEachOfItsTiles(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	if err := os.Mkdir(filepath.Join(e.dir, ".cube", "lock"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	ws := chain()
+	plan, err := graph.Resolve(*ws, "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBuild(ws, plan, Config{Cube: e.open()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.begin(t.Context(), b.verts[plan.Vertices[0]]); err == nil {
+			t.Error("no error")
+		}
+	}
+}
+
+// within fails the test where f takes longer than a build of the chain can.
+func within(t *testing.T, f func(ctx context.Context)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	done := make(chan struct{})
+	go func() { defer close(done); f(ctx) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		t.Fatal("the build hangs")
+	}
+}
+
+func subgrid(ws *graph.Workspace, name string, y, x grid.Range) {
+	g := ws.Grids[graph.DefaultGrid]
+	g.Box.Y, g.Box.X = y, x
+	ws.Grids[name] = g
+}
+
+func TestVerticesOnASmallerGridEndBeforeTheirInputsDo(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	subgrid(ws, "small", grid.Range{Hi: 10}, grid.Range{Hi: 10})
+	ws.Instances[1].Grid, ws.Instances[2].Grid = "small", "small"
+	within(t, func(ctx context.Context) {
+		if _, err := e.run(ws, func(c *Config) { c.Workers = 1 }, "two"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestATileOfAnotherTilingIsCutAnew(t *testing.T) {
+	t.Parallel()
+	e, clean := newEnv(t), newEnv(t)
+	ws := chain()
+	for _, size := range []int64{25, 50, 100, 0} { // the last ones all hold the whole domain
+		ws.Tiling = grid.Tiling{Y: size, X: size}
+		e.backend.took()
+		e.build(ws, "two")
+		if n := len(e.backend.took()); size > 50 && n != 0 {
+			t.Errorf("tiles of %d: %d actions ran", size, n)
+		}
+	}
+	ws.Tiling = grid.Tiling{Y: 100, X: 100}
+	again, fresh := e.build(ws, "two"), clean.build(ws, "two")
+	if d := cmp.Diff(fresh.Versions, again.Versions); d != "" {
+		t.Error(d)
+	}
+	if !slices.Equal(e.values("two"), clean.values("two")) {
+		t.Error("the values differ")
+	}
+}
+
+func TestOtherChunksAreAnotherVersionAndRunNothing(t *testing.T) {
+	t.Parallel()
+	e, clean := newEnv(t), newEnv(t)
+	ws := chain()
+	first := e.build(ws, "two")
+	e.backend.took()
+	chunks := func(c *Config) { c.Chunks = grid.Tiling{Y: 5, X: 5} }
+	r, err := e.run(ws, chunks, "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(e.backend.took()); n != 0 {
+		t.Errorf("%d actions ran", n)
+	}
+	c, err := clean.run(ws, chunks, "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(c.Versions, r.Versions); d != "" || r.Versions["two"] == first.Versions["two"] {
+		t.Error(d)
+	}
+	if !slices.Equal(e.values("two"), clean.values("two")) {
+		t.Error("the values differ")
+	}
+}
+
+func TestRefinedContributionsAreMerged(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	ws.Instances[0].Manifest.Produces[0].Merge = graph.MonotoneMax
+	ws.Instances[0].Manifest.Produces[0].Refine = 2
+	second := ws.Instances[0]
+	second.Name = "base2"
+	second.Params = []byte(`{"more":1}`)
+	ws.Instances = append(ws.Instances, second)
+	e.build(ws, "base")
+	if !slices.Equal(e.values("base"), e.values("base@base")) {
+		t.Error("the maximum of twice the same is not the same")
+	}
+}
+
+func TestATileOutsideOfAResampledInputSeesNodata(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	ws.Grids["coarse"] = grid.Grid{Lattice: ws.Grids[graph.DefaultGrid].Lattice,
+		Box: grid.Box{Y: grid.Range{Lo: -40, Hi: 40}, X: grid.Range{Lo: -20, Hi: 80}}}
+	g := ws.Grids["coarse"]
+	g.Lattice.DX, g.Lattice.DY = 60, 60
+	ws.Grids["coarse"] = g
+	ws.Instances[1].Grid, ws.Instances[2].Grid = "coarse", "coarse"
+	e.build(ws, "two")
+}
+
+func TestATileOutsideOfANativeInputFails(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	g := ws.Grids[graph.DefaultGrid]
+	g.Lattice.DX, g.Lattice.DY = 60, 60
+	g.Box = grid.Box{Y: grid.Range{Lo: -40, Hi: 40}, X: grid.Range{Lo: -20, Hi: 80}}
+	ws.Grids["coarse"] = g
+	ws.Instances[1].Grid = "coarse"
+	ws.Instances[1].Manifest.Needs[0].Grid = graph.NativeGrid
+	r, err := e.run(ws, func(c *Config) { c.KeepGoing = true }, "one")
+	if !errors.Is(err, ErrFailed) || r.Count.Failed != 80-4 {
+		t.Errorf("%v %+v", err, r.Count)
+	}
+}
+
+func TestEqualChunksElsewhereAreAnotherWindow(t *testing.T) {
+	t.Parallel()
+	e, clean := newEnv(t), newEnv(t)
+	for i, lo := range []int64{1, 2} {
+		ws := chain()
+		subgrid(ws, graph.DefaultGrid, grid.Range{Lo: lo, Hi: lo + 3}, grid.Range{Hi: 10})
+		subgrid(ws, "small", grid.Range{Lo: 2, Hi: 3}, grid.Range{Hi: 10})
+		ws.Instances[1].Grid = "small"
+		ws.Instances[1].Manifest.Needs[0].Halo = grid.Halo{}
+		base := func(_, y, x int64) float32 { return float32((y-lo)*100 + x) }
+		e.backend.base, clean.backend.base = base, base
+		e.build(ws, "one")
+		if i == 0 {
+			continue
+		}
+		clean.build(ws, "one")
+		if !slices.Equal(e.values("one"), clean.values("one")) {
+			t.Error("a window of another place was hit")
+		}
+	}
+}
+
+// forgetDerivations has the next build look at every tile.
+func forgetDerivations(t *testing.T, e *env) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(e.dir, ".cube", "actions", "derivations")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRenamingAnInstanceRunsNoMerge(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	ws.Instances[0].Manifest.Produces[0].Merge = graph.MonotoneMax
+	second := ws.Instances[0]
+	second.Name = "base2"
+	second.Params = []byte(`{"more":1}`)
+	ws.Instances = append(ws.Instances, second)
+	e.build(ws, "two")
+	ws.Instances[3].Name = "base3"
+	forgetDerivations(t, e)
+	if r := e.build(ws, "two"); r.Count.Ran != 0 {
+		t.Errorf("%+v", r.Count)
+	}
+}
+
+func TestWhatFsckFoundDamagedIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	e.build(ws, "two")
+	want := e.values("one")
+	c := e.open()
+	h, _, err := c.Head(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := c.LoadVersion(t.Context(), h.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, _, err := v.Ref(t.Context(), 0, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Objects().Path(ref.Object)
+	if err := os.Chmod(p, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p, make([]byte, ref.Size), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Fsck(t.Context(), nil, func(cube.Problem) {}); n == 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	e.backend.took()
+	e.build(ws, "two")
+	if n := len(e.backend.took()); n != 1 {
+		t.Errorf("%d actions ran, want the one", n)
+	}
+	if !slices.Equal(want, e.values("one")) {
+		t.Error("the values differ")
+	}
+}
+
+func TestAFileWithoutAVersionBlocksItsReaders(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	subgrid(ws, "small", grid.Range{Hi: 10}, grid.Range{Hi: 10})
+	ws.Instances[1].Grid, ws.Instances[2].Grid = "small", "small"
+	ws.Instances[1].Manifest.Needs[0].Halo = grid.Halo{}
+	ws.Instances[1].Manifest.Produces[0] = graph.VarSpec{Name: "one", Kind: graph.File}
+	ws.Instances[2].Manifest.Needs[0] = graph.DataNeed{Variable: "one", Kind: graph.File}
+	// The file reads none of the tiles that fail.
+	e.backend.fail = func(a containers.Action) error {
+		if o, ok := a.Outputs["base"]; ok && o.Box.Y.Lo == 30 {
+			return &containers.Failure{Kind: containers.FailedExit, Code: 1, Detail: "exited with code 1"}
+		}
+		return nil
+	}
+	r, err := e.run(ws, func(c *Config) { c.KeepGoing = true }, "two")
+	if !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(Count{Ran: 12 + 1, Failed: 4, Blocked: 1}, r.Count); d != "" {
+		t.Error(d)
+	}
+	e.backend.fail = nil
+	e.build(ws, "two")
+}
