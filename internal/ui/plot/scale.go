@@ -20,11 +20,11 @@ func Ticks(lo, hi float64, wanted int) (ticks []float64, decimals int) {
 	return ticks, decimalsOf(step)
 }
 
-// niceStep is the nearest of 1, 2, 2.5 and 5 times a power of ten.
+// niceStep is the nearest of 1, 2 and 5 times a power of ten.
 func niceStep(raw float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(raw)))
 	best := power
-	for _, f := range []float64{1, 2, 2.5, 5, 10} {
+	for _, f := range []float64{1, 2, 5, 10} {
 		if math.Abs(math.Log(f*power/raw)) < math.Abs(math.Log(best/raw)) {
 			best = f * power
 		}
