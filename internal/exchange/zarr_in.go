@@ -2,7 +2,9 @@ package exchange
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -371,11 +373,19 @@ func (z *zarrImport) meaning() error {
 	return nil
 }
 
-// noData finds the value that means no data.
+// noData finds the value that means no data. xarray writes that of a float as
+// the base64 of its bytes.
 func (z *zarrImport) noData(s *graph.VarSpec) error {
 	number := z.Nodata
-	if n, ok := z.meta.Attributes["_FillValue"].(json.Number); ok && number == "" {
-		number = n.String()
+	switch v := z.meta.Attributes["_FillValue"].(type) {
+	case json.Number:
+		number = cmp.Or(number, v.String())
+	case string:
+		b, err := base64.StdEncoding.DecodeString(v)
+		if number == "" && s.DType.IsFloat() && err == nil && len(b) == s.DType.Size() {
+			z.mask = b
+			return nil
+		}
 	}
 	if number == "" || s.DType == graph.Bool {
 		return nil
