@@ -185,6 +185,17 @@ func (s *scheduler) open() (tiles int64) {
 	return tiles
 }
 
+// untried is the number of tiles that were never handed out. Nothing is at
+// work any more.
+func (s *scheduler) untried() (tiles int64) {
+	for _, n := range s.nodes {
+		if n.state != complete {
+			tiles += n.total - n.count.Sum()
+		}
+	}
+	return tiles
+}
+
 // blocked reports whether a tile needs one that is not there.
 func (s *scheduler) blocked(t task, windows []graph.Window) bool {
 	s.mu.Lock()

@@ -63,7 +63,8 @@ type Result struct {
 	// Versions are the versions of every variable of the plan that is whole.
 	Versions map[string]graph.Digest
 	Count    Count
-	Known    int // vertices whose derivation was known
+	Known    int   // vertices whose derivation was known
+	Untried  int64 // tiles that were never begun, because the build ended before
 	Failures []*ActionError
 }
 
@@ -102,6 +103,7 @@ func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (
 	}
 	b.emit(Planned{Plan: plan, Tiles: b.sched.open()})
 	err = b.work(ctx)
+	b.result.Untried = b.sched.untried()
 	if b.eventErr != nil {
 		if !errors.Is(err, b.eventErr) {
 			err = errors.Join(err, b.eventErr)

@@ -422,7 +422,8 @@ func TestWithoutKeepGoingTheFirstFailureEndsTheBuild(t *testing.T) {
 		return &containers.Failure{Kind: containers.FailedExit, Code: 1, Detail: "exited with code 1"}
 	}
 	r, err := e.run(chain(), func(c *Config) { c.Workers = 1 }, "two")
-	if !errors.Is(err, ErrFailed) || len(r.Failures) == 0 || r.Failures[0].Vertex != "base" || r.Count.Failed > 2 {
+	if !errors.Is(err, ErrFailed) || len(r.Failures) == 0 || r.Failures[0].Vertex != "base" || r.Count.Failed > 2 ||
+		r.Untried != 48-r.Count.Sum() {
 		t.Fatalf("%v %+v", err, r)
 	}
 }

@@ -102,7 +102,7 @@ func summaryLine(s Summary, style Style) string {
 	took := Took(s.Took)
 	switch {
 	case c.Failed > 0:
-		return fmt.Sprintf("%s: %d failed, %d not tried, %d ran, %d known, in %s", style.Bad(s.Status), c.Failed, c.Blocked, c.Ran, c.Hit, took)
+		return fmt.Sprintf("%s: %d failed, %d not tried, %d ran, %d known, in %s", style.Bad(s.Status), c.Failed, c.Blocked+s.Result.Untried, c.Ran, c.Hit, took)
 	case s.Status != "succeeded":
 		return fmt.Sprintf("%s after %s: %d ran, %d known", style.Bad(s.Status), took, c.Ran, c.Hit)
 	case c.Ran == 0:
