@@ -15,7 +15,8 @@ type Plain struct {
 	Err   io.Writer
 	Quiet bool // failures and the summary only
 
-	mu sync.Mutex
+	mu       sync.Mutex
+	failures failures
 }
 
 // Step implements Display.
@@ -36,7 +37,7 @@ func (p *Plain) Event(e solve.Event) error {
 		p.printf("%s %s: attempt %d failed: %v; again in %s\n", e.Vertex.Name, e.Tile.Box, e.Attempt, e.Err, Took(e.Pause))
 	case solve.TileDone:
 		if e.Outcome == solve.Failed {
-			writeFailure(p.Err, e, Style{})
+			p.failures.write(p.Err, e, Style{})
 		}
 		if e.Disagrees {
 			p.printf("%s %s: not deterministic: the same action made other values before; these stay\n", e.Vertex.Name, e.Tile.Box)
@@ -63,11 +64,22 @@ func vertexLine(e solve.VertexDone) string {
 	return s + "   " + Took(e.Wall)
 }
 
-// logLines is how much of a failed action's log is shown.
-const logLines = 12
+const (
+	logLines    = 12 // how much of a failed action's log is shown
+	maxFailures = 10 // how many failed actions are shown
+)
 
-// writeFailure shows a failed action with the end of what it printed.
-func writeFailure(w io.Writer, e solve.TileDone, s Style) {
+// failures shows failed actions, up to a number that people still read.
+type failures struct{ seen int }
+
+// write shows a failed action with the end of what it printed.
+func (f *failures) write(w io.Writer, e solve.TileDone, s Style) {
+	if f.seen++; f.seen > maxFailures {
+		if f.seen == maxFailures+1 {
+			fmt.Fprintf(w, "%s\n", s.Bad("and more failed: cube log lists them"))
+		}
+		return
+	}
 	where := e.Vertex.Name
 	if e.Vertex.Len() > 1 {
 		where += " " + e.Tile.Box.String()

@@ -57,6 +57,8 @@ type Terminal struct {
 	over    int64 // tiles that are done
 	closed  bool
 	err     error
+
+	failures failures
 }
 
 // progress is what is known of a vertex that is under way.
@@ -207,7 +209,7 @@ func (t *Terminal) tileDone(e solve.TileDone) {
 		t.spent.add(e.Wall)
 	case solve.Failed:
 		p.count.Failed++
-		writeFailure(&t.stay, e, t.conf.Style)
+		t.failures.write(&t.stay, e, t.conf.Style)
 	case solve.Blocked:
 		p.count.Blocked++
 	}
