@@ -50,7 +50,7 @@ func newImportCommand(a *app) *cobra.Command {
 		GroupID: groupData,
 		Long: `Import brings a raster in as a variable that producers can need: a GeoTIFF, a
 NetCDF or another file that GDAL reads (through the image of builtin:dem), or a
-folder of Zarr version 3. The version that it becomes is pinned in cube.lock, with
+folder of Zarr (version 2 or 3). The version that it becomes is pinned in cube.lock, with
 the SHA-256 of the file.
 
 It stays on the file's own cells, value for value, unless --grid names a grid of

@@ -321,7 +321,7 @@ ds = xr.Dataset({"t2m": (("time", "lat", "lon"), v, {"units": "K", "long_name": 
 enc = {"t2m": {"_FillValue": np.float32(-9999)}}
 ds.to_zarr(out + "/north.zarr", zarr_format=3, encoding=enc)
 ds.assign(rh=ds.t2m).to_zarr(out + "/two.zarr", zarr_format=3)
-ds.to_zarr(out + "/old.zarr", zarr_format=2)
+ds.to_zarr(out + "/old.zarr", zarr_format=2, encoding=enc)
 ds.to_zarr(out + "/packed.zarr", zarr_format=3, encoding={"t2m": {"dtype": "int16", "scale_factor": 0.1, "_FillValue": -1}})
 ds.assign_coords(lon=[-105.0, -104.5, -104.0, -103.0]).to_zarr(out + "/uneven.zarr", zarr_format=3)
 ds.rename(lat="y", lon="x").to_zarr(out + "/nowhere.zarr", zarr_format=3)
@@ -360,7 +360,11 @@ func TestZarrOfOtherProgramsIsBroughtIn(t *testing.T) {
 			t.Fatalf("values %v, want %v", got, want)
 		}
 	}
-	for name, words := range map[string]string{"two": "name one", "old": "version 2", "packed": "packed", "uneven": "not evenly spaced", "nowhere": "reference system", "": "no zarr.json"} {
+	old, err := ImportZarr(t.Context(), c, filepath.Join(out, "old.zarr"), ZarrImport{Variable: "temperature", Tiling: tiling})
+	if err != nil || old.Version.Digest() != in.Version.Digest() {
+		t.Errorf("of version 2 it is another (%v)", err)
+	}
+	for name, words := range map[string]string{"two": "name one", "packed": "packed", "uneven": "not evenly spaced", "nowhere": "reference system", "": "no Zarr group"} {
 		_, err := ImportZarr(t.Context(), c, filepath.Join(out, name+".zarr")[:len(out)+1+len(name)+5*min(1, len(name))], ZarrImport{Variable: "x", Tiling: tiling})
 		if wrong := (*InputError)(nil); !errors.As(err, &wrong) || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v, want it to say %q", name, err, words)

@@ -9,10 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -59,33 +56,24 @@ func ImportZarr(ctx context.Context, c *cube.Cube, dir string, o ZarrImport) (*I
 	}
 	defer store.Close()
 	g, err := zarr.OpenGroup(ctx, store, "")
-	if err != nil {
-		return nil, notZarr(dir, err)
+	if errors.Is(err, zarr.ErrNotExist) {
+		return nil, &InputError{"the folder is no Zarr group"}
 	}
-	z := zarrImport{ZarrImport: o, cube: c, group: g}
+	if err != nil {
+		return nil, err
+	}
+	z := zarrImport{ZarrImport: o, cube: c, store: store, group: g}
 	if err := z.open(ctx); err != nil {
 		return nil, &InputError{err.Error()}
 	}
 	return z.read(ctx)
 }
 
-// notZarr says what a folder is that is no group of version 3.
-func notZarr(path string, err error) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, name := range []string{".zgroup", ".zmetadata", ".zarray"} {
-		if _, statErr := os.Stat(filepath.Join(path, name)); statErr == nil {
-			return &InputError{"it is Zarr version 2; version 3 is read\n  in Python: xr.open_zarr(old).to_zarr(new, zarr_format=3)"}
-		}
-	}
-	return &InputError{"the folder is no Zarr group: it has no zarr.json"}
-}
-
 // zarrImport is an array that is brought in.
 type zarrImport struct {
 	ZarrImport
 	cube  *cube.Cube
+	store zarr.Reader
 	group *zarr.Group
 	name  string // of the array
 	array *zarr.Array
@@ -123,7 +111,7 @@ func (z *zarrImport) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return z.meaning()
+	return z.meaning(ctx)
 }
 
 // choose is the array that is asked for, or the only one with two dimensions
@@ -339,7 +327,7 @@ func cfTime(s string) (int64, error) {
 }
 
 // meaning is the spec, from the attributes and the options.
-func (z *zarrImport) meaning() error {
+func (z *zarrImport) meaning(ctx context.Context) error {
 	attrs := z.meta.Attributes
 	s := graph.VarSpec{Name: z.Variable, Kind: graph.Static, DType: graph.DType(z.meta.DataType), Units: text(attrs, "units"),
 		LongName: text(attrs, "long_name"), Standard: text(attrs, "standard_name"), Legend: z.Legend}
@@ -366,25 +354,24 @@ func (z *zarrImport) meaning() error {
 	if len(s.Legend) > 0 {
 		s.Units = ""
 	}
-	if err := z.noData(&s); err != nil {
+	if err := z.noData(ctx, &s); err != nil {
 		return err
 	}
 	z.spec = s.WithDefaults()
 	return nil
 }
 
-// noData finds the value that means no data. xarray writes that of a float as
-// the base64 of its bytes.
-func (z *zarrImport) noData(s *graph.VarSpec) error {
-	number := z.Nodata
+// noData finds the value that means no data. xarray writes that of a float of
+// any size as the base64 of a float64.
+func (z *zarrImport) noData(ctx context.Context, s *graph.VarSpec) error {
+	number := cmp.Or(z.Nodata, z.fillOfV2(ctx))
 	switch v := z.meta.Attributes["_FillValue"].(type) {
 	case json.Number:
 		number = cmp.Or(number, v.String())
 	case string:
 		b, err := base64.StdEncoding.DecodeString(v)
-		if number == "" && s.DType.IsFloat() && err == nil && len(b) == s.DType.Size() {
-			z.mask = b
-			return nil
+		if number == "" && s.DType.IsFloat() && err == nil && len(b) == 8 {
+			number = strconv.FormatFloat(math.Float64frombits(binary.LittleEndian.Uint64(b)), 'g', -1, 64)
 		}
 	}
 	if number == "" || s.DType == graph.Bool {
@@ -404,6 +391,22 @@ func (z *zarrImport) noData(s *graph.VarSpec) error {
 		s.Fill = &n
 	}
 	return nil
+}
+
+// fillOfV2 is the fill value of an array of version 2, where it means no data;
+// "" where the array is of version 3, or has none.
+func (z *zarrImport) fillOfV2(ctx context.Context) string {
+	b, err := z.store.Get(ctx, z.name+"/.zarray", nil)
+	if err != nil {
+		return ""
+	}
+	var doc struct {
+		Fill any `json:"fill_value"`
+	}
+	if err := json.Unmarshal(b, &doc); err != nil || doc.Fill == nil {
+		return ""
+	}
+	return fmt.Sprint(doc.Fill)
 }
 
 // zarrFlags is the legend that CF's attributes give.
