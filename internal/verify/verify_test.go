@@ -1,0 +1,312 @@
+package verify
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/internal/compare"
+	"github.com/google/go-cmp/cmp"
+)
+
+// producers run in this process. Each makes a cell of its output from the cell
+// of its one input, and may see what it should not.
+type producers struct {
+	cells map[string]func(a containers.Action, y, x int64, in float32) float32
+	runs  atomic.Int64
+	fail  func() error
+}
+
+func (p *producers) Run(_ context.Context, a containers.Action) (*containers.Result, error) {
+	p.runs.Add(1)
+	if p.fail != nil {
+		if err := p.fail(); err != nil {
+			return nil, err
+		}
+	}
+	r := &containers.Result{Outputs: map[string]containers.Output{}}
+	for role, o := range a.Outputs {
+		var b []byte
+		for y := o.Box.Y.Lo; y < o.Box.Y.Hi; y++ {
+			for x := o.Box.X.Lo; x < o.Box.X.Hi; x++ {
+				in := float32(0)
+				for _, i := range a.Inputs {
+					at := (y-i.Box.Y.Lo)*i.Box.X.Len() + x - i.Box.X.Lo
+					in += math.Float32frombits(binary.LittleEndian.Uint32(i.Values[4*at:]))
+				}
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(p.cells[role](a, y, x, in)))
+			}
+		}
+		r.Outputs[role] = containers.Output{Values: b}
+	}
+	return r, nil
+}
+
+func (*producers) Layers(context.Context, *graph.Instance) ([]string, error) { return nil, nil }
+func (*producers) Source(context.Context, graph.Source) (string, error)      { return "", nil }
+
+func honest(_ containers.Action, y, x int64, in float32) float32 {
+	return in + float32(y*13+x) // a different value in each cell
+}
+
+// workspace is a chain of instances: base → mid → top, in tiles of 10 × 10.
+func workspace(size int64) *graph.Workspace {
+	ws := &graph.Workspace{Tiling: grid.Tiling{Y: 10, X: 10}, Grids: map[string]grid.Grid{graph.DefaultGrid: {
+		Lattice: grid.Lattice{CRS: "EPSG:32613", DX: 30, DY: 30, X0: 430000, Y0: 4490000},
+		Box:     grid.Box{Y: grid.Range{Hi: size}, X: grid.Range{Hi: size}}}}}
+	before := ""
+	for _, name := range []string{"base", "mid", "top"} {
+		m := graph.Manifest{Capabilities: graph.Capabilities{Tiles: true}, Produces: []graph.VarSpec{{Name: name}}}
+		if before != "" {
+			m.Needs = []graph.DataNeed{{Variable: before, Halo: grid.Halo{Y: 1, X: 1}}}
+		}
+		ws.Instances = append(ws.Instances, graph.Instance{Name: name, Manifest: m})
+		before = name
+	}
+	return ws
+}
+
+// scene is a cube that was built.
+type scene struct {
+	t    *testing.T
+	ws   *graph.Workspace
+	plan *graph.Plan
+	made *producers
+	cube *cube.Cube
+}
+
+func build(t *testing.T, size int64, cells map[string]func(containers.Action, int64, int64, float32) float32) *scene {
+	t.Helper()
+	dir := t.TempDir()
+	if err := cube.Create(dir); err != nil {
+		t.Fatal(err)
+	}
+	c, err := cube.Open(dir, cube.Config{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	s := &scene{t: t, ws: workspace(size), cube: c, made: &producers{cells: map[string]func(containers.Action, int64, int64, float32) float32{
+		"base": honest, "mid": honest, "top": honest}}}
+	for name, f := range cells {
+		s.made.cells[name] = f
+	}
+	if s.plan, err = graph.Resolve(*s.ws, "top"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := solve.Run(t.Context(), s.ws, s.plan, solve.Config{Cube: c, Backend: s.made, Provider: s.made, Workers: 3}); err != nil {
+		t.Fatal(err)
+	}
+	s.made.runs.Store(0)
+	return s
+}
+
+func (s *scene) check(variable string) Check {
+	s.t.Helper()
+	h, _, err := s.cube.Head(s.t.Context(), variable)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	v, err := s.cube.LoadVersion(s.t.Context(), h.Version)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return Check{variable, compare.Side{Cube: s.cube, Version: v}}
+}
+
+func (s *scene) config(plan *graph.Plan, variables ...string) Config {
+	c := Config{Dir: s.t.TempDir(), Workspace: s.ws, Plan: plan, Solve: solve.Config{Imports: []*cube.Cube{s.cube}, Backend: s.made, Provider: s.made, Workers: 3}}
+	for _, v := range variables {
+		c.Checks = append(c.Checks, s.check(v))
+	}
+	return c
+}
+
+// shallow verifies one variable on the versions that it was made from.
+func (s *scene) shallow(variable string) Config {
+	s.t.Helper()
+	v, err := solve.HeadVertex(s.t.Context(), s.cube, s.ws, graph.Host{}, s.plan.Output(variable).Vertex)
+	if err != nil || v == nil {
+		s.t.Fatalf("%v %v", v, err)
+	}
+	return s.config(&graph.Plan{Targets: []string{variable}, Vertices: []*graph.Vertex{v}}, variable)
+}
+
+func (s *scene) run(c Config) []Outcome {
+	s.t.Helper()
+	out, err := Run(s.t.Context(), c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
+
+func TestAnHonestProducerIsVerified(t *testing.T) {
+	t.Parallel()
+	s := build(t, 40, nil)
+	before, err := s.cube.Results().Len()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"base", "mid", "top"} {
+		s.made.runs.Store(0)
+		out := s.run(s.shallow(name))
+		if len(out) != 1 || out[0].Verdict != Verified || out[0].Found.Cells != 1600 || len(out[0].Like) != 2 {
+			t.Errorf("%s: %+v", name, out)
+		}
+		if n := s.made.runs.Load(); n != 32 {
+			t.Errorf("%s: %d actions ran, want each of 16 twice", name, n)
+		}
+	}
+	s.made.runs.Store(0)
+	for _, o := range s.run(s.config(s.plan, "base", "mid", "top")) {
+		if o.Verdict != Verified {
+			t.Errorf("%+v", o)
+		}
+	}
+	if n := s.made.runs.Load(); n != 96 {
+		t.Errorf("%d actions ran, want each of 48 twice", n)
+	}
+	if after, err := s.cube.Results().Len(); err != nil || after != before {
+		t.Errorf("the user's cube has %d results, and had %d: %v", after, before, err)
+	}
+}
+
+// noise differs from call to call.
+func noise(_ containers.Action, y, x int64, in float32) float32 { return in + rand.Float32() }
+
+func clock(_ containers.Action, y, x int64, in float32) float32 {
+	return float32(time.Now().UnixNano() % 1e6)
+}
+
+func TestAProducerThatIsNotDeterministicIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, cell := range map[string]func(containers.Action, int64, int64, float32) float32{"noise": noise, "clock": clock} {
+		s := build(t, 40, map[string]func(containers.Action, int64, int64, float32) float32{"mid": cell})
+		o := s.run(s.shallow("mid"))[0]
+		if o.Verdict != NotDeterministic || o.Vertex.Name != "mid" || o.Between != [2]string{InOrder, Shuffled} || len(o.Like) != 0 || o.Found.Differ < 1000 {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+}
+
+// Only one cell of one tile leaks: that tile is named.
+func TestTheTileAndCellThatDifferAreNamed(t *testing.T) {
+	t.Parallel()
+	calls := atomic.Int64{}
+	s := build(t, 40, map[string]func(containers.Action, int64, int64, float32) float32{"top": func(a containers.Action, y, x int64, in float32) float32 {
+		if y == 25 && x == 31 {
+			return float32(calls.Add(1))
+		}
+		return honest(a, y, x, in)
+	}})
+	o := s.run(s.shallow("top"))[0]
+	if o.Verdict != NotDeterministic || o.Tile.Y != 2 || o.Tile.X != 3 || fmt.Sprint(o.Found.First.Index) != "[25 31]" || o.Found.Differ != 1 ||
+		o.Found.First.Old.String() != "2" || o.Found.First.New.String() != "3" || o.Found.Largest != 1 {
+		t.Errorf("%+v %+v", o, o.Found)
+	}
+}
+
+func TestAProducerThatSeesTheOrderIsNamed(t *testing.T) {
+	t.Parallel()
+	// What a tile makes depends on whether a later one came before it.
+	last := atomic.Int64{}
+	last.Store(-1)
+	s := build(t, 40, map[string]func(containers.Action, int64, int64, float32) float32{"base": func(a containers.Action, y, x int64, in float32) float32 {
+		tile := y/10*4 + x/10
+		if last.Swap(tile) > tile {
+			in++
+		}
+		return honest(a, y, x, in)
+	}})
+	c := s.shallow("base")
+	c.Watch = func(rebuild string, _ *graph.Plan) (func(solve.Event) error, func() error) {
+		last.Store(-1)
+		return nil, func() error { return nil }
+	}
+	o := s.run(c)[0]
+	if o.Verdict != DependsOnOrder || o.Between != [2]string{InOrder, Shuffled} {
+		t.Errorf("%+v %+v", o, o.Found)
+	}
+}
+
+func TestWhatDiffersFromWhatIsStoredIsNamed(t *testing.T) {
+	t.Parallel()
+	s := build(t, 40, nil)
+	s.made.cells["base"] = func(a containers.Action, y, x int64, in float32) float32 {
+		return honest(a, y, x, in) + 2
+	}
+	o := s.run(s.shallow("base"))[0]
+	if o.Verdict != Differs || o.Between != [2]string{Stored, InOrder} || o.Found.Differ != 1600 || o.Found.Largest != 2 || len(o.Like) != 0 {
+		t.Errorf("%+v", o)
+	}
+	out := s.run(s.config(s.plan, "base", "mid", "top"))
+	var got []string
+	for _, o := range out {
+		got = append(got, fmt.Sprint(o.Variable, ": ", o.Verdict, " ", o.Follows))
+	}
+	want := []string{"base: differs from what is stored ", "mid: differs from what is stored base", "top: differs from what is stored base"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestADeepVerificationNamesWhereItBegins(t *testing.T) {
+	t.Parallel()
+	s := build(t, 20, map[string]func(containers.Action, int64, int64, float32) float32{"mid": noise})
+	var got []string
+	for _, o := range s.run(s.config(s.plan, "base", "mid", "top")) {
+		got = append(got, fmt.Sprint(o.Variable, ": ", o.Verdict, " ", o.Follows))
+	}
+	if d := cmp.Diff([]string{"base: verified ", "mid: not deterministic ", "top: not deterministic mid"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestATolerantVerificationAllowsSmallDifferences(t *testing.T) {
+	t.Parallel()
+	calls := atomic.Int64{}
+	s := build(t, 40, map[string]func(containers.Action, int64, int64, float32) float32{"top": func(_ containers.Action, y, x int64, in float32) float32 {
+		return 1000 + float32(calls.Add(1)%3)/100
+	}})
+	c := s.shallow("top")
+	c.Compare.Tolerance.Rel = 1e-4
+	if o := s.run(c)[0]; o.Verdict != Verified || o.Found.Within == 0 || o.Found.Largest < 0.009 {
+		t.Errorf("%+v %+v", o, o.Found)
+	}
+	c = s.shallow("top")
+	c.Compare.Tolerance.Rel = 1e-6
+	if o := s.run(c)[0]; o.Verdict != NotDeterministic {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestAVariableInOneTileHasNoOrder(t *testing.T) {
+	t.Parallel()
+	s := build(t, 10, map[string]func(containers.Action, int64, int64, float32) float32{"top": noise})
+	if o := s.run(s.shallow("top"))[0]; o.Verdict != NotDeterministic {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestARebuildThatFailsIsAnError(t *testing.T) {
+	t.Parallel()
+	s := build(t, 20, nil)
+	s.made.fail = func() error { return &containers.Failure{Kind: containers.FailedExit, Code: 3} }
+	_, err := Run(t.Context(), s.shallow("mid"))
+	var action *solve.ActionError
+	if !errors.As(err, &action) || action.Vertex != "mid" {
+		t.Error(err)
+	}
+}
