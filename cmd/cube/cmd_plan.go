@@ -81,6 +81,11 @@ func runPlan(ctx context.Context, a *app, o planOptions, targets []string) error
 	if err != nil {
 		return err
 	}
+	return a.printForesight(x)
+}
+
+// printForesight prints a step a line, and their sum.
+func (a *app) printForesight(x *foresight) error {
 	all := plannedAll{Type: "plan", Targets: x.prep.Plan.Targets}
 	var lines []plannedVertex
 	var predicted time.Duration

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/internal/project"
+	"github.com/cubebuild/cube/lineage"
+	"github.com/spf13/cobra"
+)
+
+type invalidateOptions struct {
+	tiles  []string
+	at     []string
+	dryRun bool
+}
+
+func newInvalidateCommand(a *app) *cobra.Command {
+	var o invalidateOptions
+	c := &cobra.Command{
+		Use:     "invalidate VARIABLE",
+		Short:   "void results of a variable's tiles, so that they are made anew",
+		GroupID: groupBuild,
+		Long: `Invalidate voids the results of the actions that made a variable's tiles: all of
+them, or those that --tile and --at name. The next build runs them again; where a
+tile comes out as it was, the change stops there. Until then the variable shows
+what it did.
+
+It voids what a build would look up now, what the variable shows, and what earlier
+runs in this cube made for the same tiles, under whichever params and code. Of a
+variable that several producers contribute to, that is what each of them made.
+Nothing is deleted: cube gc frees what nothing needs. To void all that a producer
+made, for everybody who builds from this cube.lock, see cube bump.`,
+		Example: `  cube invalidate slope
+  cube invalidate slope --tile 0,1 --tile 0,2      # y,x: as errors and cube verify name tiles
+  cube invalidate wind --tile 3,0,1                # t,y,x
+  cube invalidate wind --tile '*,0,1'              # at all times
+  cube invalidate slope --at 446175,4464025 -n     # the tile there; say what would be void`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeVariable,
+		RunE:              func(c *cobra.Command, args []string) error { return runInvalidate(c.Context(), a, o, args[0]) },
+	}
+	f := c.Flags()
+	f.StringArrayVar(&o.tiles, "tile", nil, "a tile, as `[t,]y,x`; * is every one (repeatable)")
+	f.StringArrayVar(&o.at, "at", nil, "the tile at coordinates `x,y` of the variable's grid (repeatable)")
+	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be void, and change nothing")
+	return c
+}
+
+// voided is the first line of cube invalidate --json.
+type voided struct {
+	Type        string `json:"type"` // invalidated
+	Variable    string `json:"variable"`
+	Results     int64  `json:"results"`
+	Failures    int64  `json:"failures"` // known ones
+	Derivations int64  `json:"derivations"`
+	DryRun      bool   `json:"dry_run,omitempty"`
+}
+
+func runInvalidate(ctx context.Context, a *app, o invalidateOptions, name string) error {
+	g, err := a.look(ctx)
+	if err != nil {
+		return err
+	}
+	prep, output, err := g.made(ctx, name)
+	if err != nil {
+		return err
+	}
+	in := solve.Invalidation{DryRun: o.dryRun}
+	boxes, err := o.boxes(output.Vertex)
+	if err != nil {
+		return &usageError{fmt.Errorf("%w\n  tiles of %s: %s", err, name, tilesText(output.Vertex))}
+	}
+	in.Selections = makers(output, boxes)
+	if err := g.recorded(ctx, &in); err != nil {
+		return err
+	}
+	n, err := solve.Invalidate(ctx, &prep.Workspace, prep.Plan,
+		solve.Config{Cube: g.cube, Host: hostOf(prep.Plan), Chunks: g.proj.File.Storage.Chunks}, in)
+	if errors.Is(err, cube.ErrBusy) {
+		return fmt.Errorf("%w: try again when it is over", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.printVoided(name, n, o.dryRun); err != nil || o.dryRun || n.Results+n.Failures+n.Derivations == 0 {
+		return err
+	}
+	outline, err := g.proj.Outline(ctx)
+	if err != nil {
+		return err
+	}
+	return g.printComing(ctx, &outline, []string{name})
+}
+
+func (a *app) printVoided(name string, n solve.Voided, dryRun bool) error {
+	if a.json {
+		return a.printLines(voided{"invalidated", name, n.Results, n.Failures, n.Derivations, dryRun})
+	}
+	what := plural(int(n.Results), "result")
+	if n.Failures > 0 {
+		what += " and " + plural(int(n.Failures), "known failure")
+	}
+	text := fmt.Sprintf("%s: %s void", name, what)
+	switch {
+	case n.Results+n.Failures == 0:
+		text = fmt.Sprintf("%s: there is no result of these tiles", name)
+	case dryRun:
+		text = fmt.Sprintf("%s: %s would be void", name, what)
+	}
+	_, err := fmt.Fprintln(a.stdout, text)
+	return err
+}
+
+// made plans a variable of a cube that was built, and refuses one that nothing
+// makes.
+func (g *gallery) made(ctx context.Context, name string) (*project.Prepared, *graph.Output, error) {
+	_, imported := g.proj.Lock.Imports[name]
+	if h, ok := g.heads[name]; imported || ok && h.Derivation.IsZero() {
+		return nil, nil, &usageError{fmt.Errorf("%s was imported: nothing makes it", name)}
+	}
+	if g.cube == nil {
+		return nil, nil, g.unknown(ctx, name)
+	}
+	prep, err := g.proj.Prepare(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return prep, prep.Plan.Output(name), nil
+}
+
+// makers are the tiles of the vertex that makes an output, within boxes of its
+// grid, and where that is a merge the tiles of those that contribute to it.
+func makers(o *graph.Output, boxes []grid.Box) []solve.Selection {
+	out := []solve.Selection{{Vertex: o.Vertex, Boxes: boxes}}
+	if !o.Vertex.IsMerge() {
+		return out
+	}
+	for _, in := range o.Vertex.Inputs {
+		if in.From == nil {
+			continue
+		}
+		n := max(1, in.From.Spec.Refine)
+		var own []grid.Box
+		for _, b := range boxes {
+			b.Y, b.X = coarsen(b.Y, n), coarsen(b.X, n)
+			own = append(own, b)
+		}
+		out = append(out, makers(in.From, own)...)
+	}
+	return out
+}
+
+// coarsen is the range of cells n times as large that meet a range.
+func coarsen(r grid.Range, n int64) grid.Range {
+	return grid.Range{Lo: floorDiv(r.Lo, n), Hi: floorDiv(r.Hi-1, n) + 1}
+}
+
+// recorded adds what the records of earlier runs tell of the selected tiles.
+func (g *gallery) recorded(ctx context.Context, in *solve.Invalidation) error {
+	runs := lineage.Open(g.cube.Path("runs"))
+	ids, err := runs.IDs()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for _, s := range in.Selections {
+			for v, err := range runs.Vertices(id) {
+				if err == nil && v.Instance == s.Vertex.Name && v.Grid == s.Vertex.GridName {
+					in.Derivations = append(in.Derivations, v.Derivation)
+				}
+			}
+			for x, err := range runs.Actions(id) {
+				if err == nil && x.Instance == s.Vertex.Name && x.Grid == s.Vertex.GridName && s.Has(x.Tile) {
+					in.Actions = append(in.Actions, x.ID)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// boxes are the cells of a vertex's grid that the flags name; nil is all.
+func (o *invalidateOptions) boxes(v *graph.Vertex) ([]grid.Box, error) {
+	var out []grid.Box
+	for _, text := range o.tiles {
+		b, err := tileBox(v, text)
+		if err != nil {
+			return nil, fmt.Errorf("--tile %s: %w", text, err)
+		}
+		out = append(out, b)
+	}
+	for _, text := range o.at {
+		b, err := pointBox(v, text)
+		if err != nil {
+			return nil, fmt.Errorf("--at %s: %w", text, err)
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// tileBox is the box of tiles that are named as [t,]y,x.
+func tileBox(v *graph.Vertex, text string) (grid.Box, error) {
+	parts := strings.Split(text, ",")
+	if len(parts) == 2 {
+		parts = append([]string{"*"}, parts...)
+	}
+	if len(parts) != 3 {
+		return grid.Box{}, errors.New("want two or three numbers, as 0,1 or 3,0,1")
+	}
+	s := v.Tiling.Span(v.Box)
+	for i, r := range []*grid.Range{&s.T, &s.Y, &s.X} {
+		text := strings.TrimSpace(parts[i])
+		if text == "*" {
+			continue
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return grid.Box{}, fmt.Errorf("%q is no number", text)
+		}
+		if n < r.Lo || n >= r.Hi {
+			return grid.Box{}, errors.New("there is no such tile")
+		}
+		*r = grid.Range{Lo: n, Hi: n + 1}
+	}
+	first, last := v.Tiling.Tile(s.T.Lo, s.Y.Lo, s.X.Lo, v.Box).Box, v.Tiling.Tile(s.T.Hi-1, s.Y.Hi-1, s.X.Hi-1, v.Box).Box
+	first.T.Hi, first.Y.Hi, first.X.Hi = last.T.Hi, last.Y.Hi, last.X.Hi
+	return first, nil
+}
+
+// pointBox is the cell at coordinates x,y, at all times.
+func pointBox(v *graph.Vertex, text string) (grid.Box, error) {
+	first, second, ok := strings.Cut(text, ",")
+	x, errX := strconv.ParseFloat(strings.TrimSpace(first), 64)
+	y, errY := strconv.ParseFloat(strings.TrimSpace(second), 64)
+	if !ok || errX != nil || errY != nil {
+		return grid.Box{}, errors.New("want two coordinates, as 446175,4464025")
+	}
+	lat := v.Grid.Lattice
+	west, south, east, north := lat.Edge(v.Box)
+	if !(x >= west && x < east && y > south && y <= north) {
+		return grid.Box{}, fmt.Errorf("outside: x is from %s to %s and y from %s to %s in %s",
+			coordinate(west), coordinate(east), coordinate(south), coordinate(north), lat.CRS)
+	}
+	row, col := lat.Cell(x, y)
+	return grid.Box{T: v.Box.T, Y: grid.Range{Lo: row, Hi: row + 1}, X: grid.Range{Lo: col, Hi: col + 1}}, nil
+}
+
+// coordinate writes a coordinate to the millimetre or better.
+func coordinate(v float64) string { return strconv.FormatFloat(v, 'g', 10, 64) }
+
+// tilesText says which tiles a vertex has.
+func tilesText(v *graph.Vertex) string {
+	s := v.Tiling.Span(v.Box)
+	text := fmt.Sprintf("y %s, x %s", indices(s.Y), indices(s.X))
+	if v.Box.T.Len() > 0 {
+		text = fmt.Sprintf("t %s, %s", indices(s.T), text)
+	}
+	return text
+}
+
+func indices(r grid.Range) string {
+	if r.Len() == 1 {
+		return strconv.FormatInt(r.Lo, 10)
+	}
+	return fmt.Sprintf("%d to %d", r.Lo, r.Hi-1)
+}
+
+// completeVariable completes the one variable of a command.
+func (a *app) completeVariable(c *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeVariables(c, args, text)
+}
