@@ -26,12 +26,13 @@ const (
 	ChangedGrid     What = "grid"     // lattice, domain or time axis
 	ChangedTiling   What = "tiling"   // the size of tiles
 	ChangedHost     What = "host"     // what an action may hold of the machine
+	ChangedSalt     What = "bump"     // the salt that cube bump raises
 	ChangedEngine   What = "engine"   // the engine's own work on values
 	ChangedOther    What = "other"    // a field that this program does not know
 )
 
 var whats = []What{ChangedInput, ChangedSource, ChangedParam, ChangedImage, ChangedContract,
-	ChangedGrid, ChangedTiling, ChangedHost, ChangedEngine, ChangedOther}
+	ChangedGrid, ChangedTiling, ChangedHost, ChangedSalt, ChangedEngine, ChangedOther}
 
 // Change is one difference between two derivations. Old or New is empty where
 // it was added or removed.
@@ -247,7 +248,7 @@ func classifyShared(path []string) (What, string, string) {
 	case "cpus":
 		return ChangedContract, "thread count", ""
 	case "salt":
-		return ChangedEngine, "salt (bump)", ""
+		return ChangedSalt, "salt", ""
 	case "cpu_class", "sandbox":
 		return ChangedHost, "", strings.ReplaceAll(head, "_", " ")
 	case "engine", "key_version":

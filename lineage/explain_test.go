@@ -70,7 +70,7 @@ func TestEachSortOfChangeIsToldInWords(t *testing.T) {
 		{"tiling", func(d *graph.Derivation) { d.Tiling = grid.Tiling{} },
 			[]Change{{ChangedTiling, "tile size", "256 × 256 cells", "all × all cells", "tile size changed: 256 × 256 cells → all × all cells; every tile is new"}}},
 		{"salt", func(d *graph.Derivation) { d.Shared.Salt = 1 },
-			[]Change{{ChangedEngine, "", "", "1", "salt (bump) is new: 1"}}},
+			[]Change{{ChangedSalt, "", "", "1", "salt is new: 1"}}},
 		{"engine", func(d *graph.Derivation) { d.Shared.Engine.Resampling = 2 },
 			[]Change{{ChangedEngine, "resampling", "1", "2", "engine resampling changed: 1 → 2"}}},
 		{"cpu class", func(d *graph.Derivation) { d.Shared.CPUClass = "amd64-v4" },

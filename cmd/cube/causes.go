@@ -118,10 +118,20 @@ func translate(p *solve.VertexPreview, was graph.Outline, c lineage.Change) caus
 	case c.What == lineage.ChangedImage && inst != nil:
 		out.Name = inst.Image.Ref
 		out.Sentence = imageSentence(inst, c)
+	case c.What == lineage.ChangedSalt && inst != nil:
+		out.Name = inst.Name
+		out.Sentence = fmt.Sprintf("producer %s was bumped: salt %s → %s", inst.Name, orZero(c.Old), orZero(c.New))
 	case c.What == lineage.ChangedGrid && c.Name == "domain":
 		out.Sentence = domainSentence(p.Vertex, was.Box)
 	}
 	return out
+}
+
+func orZero(salt string) string {
+	if salt == "" {
+		return "0"
+	}
+	return salt
 }
 
 // changed is a change of something with a name.
