@@ -14,7 +14,7 @@ import (
 // [*ResolutionError] and [*GridError]; each names the path from the target.
 // Where several things are wrong it returns all of them, joined.
 func Resolve(ws Workspace, targets ...string) (*Plan, error) {
-	r := &resolver{ws: &ws, done: map[string]*Vertex{}, makers: map[string][]maker{}, outputs: map[string]*Output{}}
+	r := &resolver{ws: &ws, done: map[string]*Vertex{}, makers: map[string][]maker{}, outputs: map[string]*Output{}, ground: map[grid.Grid]float64{}}
 	for i := range ws.Instances {
 		r.index(&ws.Instances[i])
 	}
@@ -56,6 +56,7 @@ type resolver struct {
 	outputs map[string]*Output // by variable
 	order   []*Vertex
 	errs    []error
+	ground  map[grid.Grid]float64 // cell sizes in metres, of grids met before
 }
 
 func (r *resolver) index(inst *Instance) {
@@ -317,10 +318,21 @@ func legendText(l []Class) string {
 	return s
 }
 
+// metres is the size of a grid's cells on the ground. It is the same for every
+// vertex of a grid, and not cheap.
+func (r *resolver) metres(g grid.Grid) float64 {
+	m, ok := r.ground[g]
+	if !ok {
+		m = grid.ResolutionMetres(g.Lattice, g.Box)
+		r.ground[g] = m
+	}
+	return m
+}
+
 // native is the coarsest of what an output is made from, and never finer than
 // the grid that it stands on. Where any of it is unknown, so is the output's.
 func (r *resolver) native(v *Vertex, g grid.Grid, spec VarSpec) float64 {
-	coarsest := grid.ResolutionMetres(g.Lattice, g.Box)
+	coarsest := r.metres(g)
 	take := func(native float64) bool {
 		coarsest = max(coarsest, native)
 		return native > 0

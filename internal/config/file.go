@@ -35,6 +35,9 @@ type File struct {
 	Backend   Backend
 	Retry     Retry
 
+	// Memo saves work where it is set.
+	Memo *Memo
+
 	doc  *yamlfile.Document
 	sets []string
 }

@@ -25,15 +25,22 @@ type ProducerFile struct {
 // LoadProducer reads the producer.yaml of a producer directory. The name is
 // what errors call the directory, such as "producers/slope".
 func LoadProducer(dir fs.FS, name string) (*ProducerFile, error) {
-	path := name + "/" + ProducerName
+	data, err := readProducer(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProducer(name+"/"+ProducerName, data)
+}
+
+func readProducer(dir fs.FS, name string) ([]byte, error) {
 	data, err := readFS(dir, ProducerName, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", name, ErrNoProducer)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, fmt.Errorf("read %s/%s: %w", name, ProducerName, err)
 	}
-	return ParseProducer(path, data)
+	return data, nil
 }
 
 // ParseProducer reads the text of a producer.yaml. Errors call it name.

@@ -239,7 +239,7 @@ func (a assembly) instance(p Producer, res ResolvedProducer) graph.Instance {
 	if p.Tiles != nil && !m.Capabilities.Tiles {
 		a.Errorf(a.node("producers", p.Name, "tiles"), "producer %s computes the whole domain at once (tiles: false)", m.Name).Hint = "remove tiles"
 	}
-	params, wrong, err := applyParams(m, a.params(p))
+	params, wrong, err := a.file.Memo.params(m, a.params(p))
 	if err != nil {
 		a.Errorf(a.node("producers", p.Name), "%v", err)
 	}

@@ -80,6 +80,7 @@ func Open(c Config) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
+	file.Memo = openMemo(c.Cache, file.Dir())
 	for _, s := range c.Sets {
 		if err := file.Set(s); err != nil {
 			return nil, err
@@ -94,6 +95,21 @@ func Open(c Config) (*Project, error) {
 	}
 	p.Sources = source.Open(source.Config{Dir: filepath.Join(c.Cache, "sources"), Folders: c.Folders, Offline: c.Offline})
 	return p, nil
+}
+
+// openMemo opens what is remembered of a workspace's contracts, in the user's
+// cache, for as long as this very program is the one that asks.
+func openMemo(cache, dir string) *config.Memo {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	info, err := os.Stat(exe)
+	if err != nil {
+		return nil
+	}
+	program := fmt.Sprintf("%s %d %d", exe, info.Size(), info.ModTime().UnixNano())
+	return config.OpenMemo(filepath.Join(cache, "contracts", graph.Sum([]byte(dir)).Hex()+".json"), program)
 }
 
 func (p *Project) path(elem ...string) string {
@@ -126,7 +142,7 @@ func (p *Project) Cube() (*cube.Cube, error) {
 
 // Close closes what was opened.
 func (p *Project) Close() error {
-	_ = p.Sources.Save() // a hint, which costs time where it is missing
+	_, _ = p.Sources.Save(), p.File.Memo.Save() // hints, which cost time where they are missing
 	var err error
 	if p.staging != nil {
 		err = p.staging.Close()
@@ -205,11 +221,15 @@ var errReference = errors.New("an image reference")
 // Producer returns the source and contract of a shipped producer
 // (builtin:<name>) or of a producer directory, relative to the workspace.
 func (p *Project) Producer(image string) (*images.Source, graph.Manifest, error) {
-	return Producer(p.File.Dir(), image)
+	return produce(p.File.Memo, p.File.Dir(), image)
 }
 
 // Producer is Project.Producer without a workspace: paths are relative to base.
 func Producer(base, image string) (*images.Source, graph.Manifest, error) {
+	return produce(nil, base, image)
+}
+
+func produce(memo *config.Memo, base, image string) (*images.Source, graph.Manifest, error) {
 	var dir string
 	var fsys fs.FS
 	if name, ok := config.Builtin(image); ok {
@@ -225,16 +245,12 @@ func Producer(base, image string) (*images.Source, graph.Manifest, error) {
 	} else {
 		return nil, graph.Manifest{}, errReference
 	}
-	file, err := config.LoadProducer(fsys, image)
+	c, err := memo.LoadContract(fsys, image)
 	if err != nil {
 		return nil, graph.Manifest{}, err
 	}
-	label, err := config.Label(file.Manifest)
-	if err != nil {
-		return nil, graph.Manifest{}, err
-	}
-	src := images.Source{Name: image, FS: fsys, Dir: dir, Recipe: file.Recipe, Label: label}
-	return &src, file.Manifest, nil
+	src := images.Source{Name: image, FS: fsys, Dir: dir, Recipe: c.Recipe, Label: c.Label}
+	return &src, c.Manifest, nil
 }
 
 // Layers implements solve.Provider.
