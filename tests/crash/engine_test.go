@@ -2,6 +2,7 @@ package crash
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +33,7 @@ var (
 func (w *workspace) start(args ...string) *engine {
 	w.t.Helper()
 	log := filepath.Join(w.logs, strconv.FormatInt(engines.Add(1), 10))
-	e, err := startEngine(w.dir, w.env, log, args...)
+	e, err := startEngine(w.home, w.dir, log, args...)
 	w.must(err)
 	w.t.Cleanup(func() {
 		e.signal(syscall.SIGKILL)
@@ -41,10 +42,19 @@ func (w *workspace) start(args ...string) *engine {
 	return e
 }
 
-func startEngine(dir string, env []string, log string, args ...string) (*engine, error) {
-	cube, err := program.Path()
-	if err != nil {
-		return nil, err
+// home is how the program runs.
+type home struct {
+	program string // "": what program.Path says
+	env     []string
+	user    *syscall.Credential // nil: as this process
+}
+
+func startEngine(h home, dir, log string, args ...string) (*engine, error) {
+	if h.program == "" {
+		var err error
+		if h.program, err = program.Path(); err != nil {
+			return nil, err
+		}
 	}
 	// A file, not a pipe: nothing waits for whoever inherits it.
 	f, err := os.Create(log)
@@ -52,9 +62,9 @@ func startEngine(dir string, env []string, log string, args ...string) (*engine,
 		return nil, err
 	}
 	defer f.Close()
-	cmd := exec.Command(cube, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, f, f
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd := exec.Command(h.program, args...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, h.env, f, f
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: h.user}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -66,6 +76,23 @@ func startEngine(dir string, env []string, log string, args ...string) (*engine,
 	}()
 	return e, nil
 }
+
+// readable is a copy of the program where everybody can run it.
+var readable = sync.OnceValues(func() (string, error) {
+	cube, err := program.Path()
+	if err != nil {
+		return "", err
+	}
+	shared, err := warm()
+	if err != nil {
+		return "", err
+	}
+	to := filepath.Join(shared, "cube")
+	if out, err := exec.Command("install", "-m", "755", cube, to).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("copy the program: %w: %s", err, out)
+	}
+	return to, nil
+})
 
 func (e *engine) pid() int { return e.cmd.Process.Pid }
 

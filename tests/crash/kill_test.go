@@ -3,6 +3,7 @@ package crash
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -126,19 +127,39 @@ func (w *workspace) recovers(killed []*engine, want result) {
 	w.clean(append(killed, e)...)
 	w.wants(want)
 	w.sound()
-	for id, n := range w.succeeded() {
+	done := w.succeeded()
+	for id, n := range done {
 		if n > 1 {
 			w.t.Errorf("action %s was done %d times though its result was there", id[:12], n)
 		}
+	}
+	// A result may be there that its killed engine had no time to record.
+	if least := w.size.actions() - len(killed)*(runtime.NumCPU()+1); len(done) < least {
+		w.t.Errorf("%d actions are on record, want at least %d", len(done), least)
+	}
+}
+
+func TestABuildOfNobodyIsFinishedAfterAnyKill(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(*seed, 5))
+	want := small.calm(t)
+	for range long(20, 2) {
+		m := moment{rng.IntN(small.actions()), time.Duration(rng.Int64N(int64(20 * time.Millisecond)))}
+		t.Run(m.String(), func(t *testing.T) {
+			w := newWorkspaceOfNobody(t, small)
+			e := w.start("build")
+			w.killAt(e, m)
+			w.recovers([]*engine{e}, want)
+		})
 	}
 }
 
 func TestAContainerThatHangsDiesWithItsEngine(t *testing.T) {
 	t.Parallel()
 	want := sync.OnceValue(func() result { return small.calm(t) })
-	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGABRT} {
-		t.Run(signal.String(), func(t *testing.T) {
-			w := newWorkspace(t, small)
+	for name, make := range map[string]func(*testing.T, size) *workspace{"": newWorkspace, " without root": newWorkspaceOfNobody} {
+		t.Run("killed"+name, func(t *testing.T) {
+			w := make(t, small)
 			e := w.start("build", "--set", "producers.second.params.milliseconds=3600000")
 			var below []process
 			c := &counter{w: w}
@@ -146,7 +167,7 @@ func TestAContainerThatHangsDiesWithItsEngine(t *testing.T) {
 				below = descendantsOf(e.pid())
 				return c.count() == 6 && hanging(below) // first is there, and second has begun
 			})
-			e.signalAlone(signal)
+			e.signalAlone(syscall.SIGKILL)
 			<-e.done
 			for _, p := range below {
 				if !soon(2*time.Second, func() bool { return !p.lives() }) {

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,8 +67,8 @@ type workspace struct {
 	root string // of all that follows; nothing else is in it
 	dir  string // of cube.yaml
 	size size
-	env  []string
 	logs string // of what engines print
+	home
 }
 
 // newWorkspace makes a workspace whose images are built already, out of
@@ -80,6 +82,27 @@ func newWorkspace(t *testing.T, s size) *workspace {
 	w := makeWorkspace(t, s)
 	w.must(writeWorkspace(w.dir, s, filepath.Join(shared, "producers")))
 	w.must(os.Symlink(filepath.Join(shared, "cache", "cube", "images"), w.cache("images")))
+	return w
+}
+
+// newWorkspaceOfNobody makes a workspace whose engines run without root's
+// rights. Only root can do that; others have no other sort of workspace.
+func newWorkspaceOfNobody(t *testing.T, s size) *workspace {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("every other test runs without root already")
+	}
+	w := newWorkspace(t, s)
+	images, err := os.Readlink(w.cache("images"))
+	w.must(err)
+	w.must(os.Remove(w.cache("images")))
+	w.must(exec.Command("cp", "-a", images, w.cache("images")).Run())
+	const nobody = 65534
+	w.must(exec.Command("chown", "-R", fmt.Sprintf("%d:%d", nobody, nobody), w.root).Run())
+	w.must(os.Chmod(filepath.Dir(w.root), 0o755)) // TempDir's own
+	w.user = &syscall.Credential{Uid: nobody, Gid: nobody}
+	w.program, err = readable()
+	w.must(err)
 	return w
 }
 
@@ -100,7 +123,7 @@ func makeWorkspace(t *testing.T, s size) *workspace {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &workspace{t: t, root: root, dir: filepath.Join(root, "workspace"), size: s, env: env, logs: t.TempDir()}
+	w := &workspace{t: t, root: root, dir: filepath.Join(root, "workspace"), size: s, logs: t.TempDir(), home: home{env: env}}
 	w.must(os.MkdirAll(w.cache(), 0o755))
 	return w
 }
@@ -182,6 +205,9 @@ var warm = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	warmed = root
+	if err := os.Chmod(root, 0o755); err != nil {
+		return root, err
+	}
 	env, err := environment(root)
 	if err != nil {
 		return root, err
@@ -190,7 +216,7 @@ var warm = sync.OnceValues(func() (string, error) {
 	if err := errors.Join(writeProducers(producers), writeWorkspace(dir, size{1, 1, 16}, producers)); err != nil {
 		return root, err
 	}
-	e, err := startEngine(dir, env, filepath.Join(root, "log"), "build")
+	e, err := startEngine(home{env: env}, dir, filepath.Join(root, "log"), "build")
 	if err != nil {
 		return root, err
 	}
