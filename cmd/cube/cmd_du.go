@@ -106,6 +106,9 @@ func (g *gallery) usage(ctx context.Context) ([]used, error) {
 // diskUse is the space that a file or a folder takes; what several names share
 // counts once.
 func diskUse(ctx context.Context, path string) (int64, error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
 	var total int64
 	seen := map[[2]uint64]bool{}
 	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {

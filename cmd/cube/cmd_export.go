@@ -75,7 +75,7 @@ func runExport(ctx context.Context, a *app, o exportOptions, name string) error 
 		return err
 	}
 	if a.json {
-		return a.printLines(map[string]any{"type": "export", "variable": name, "head": h.Version, "file": o.out, "bytes": size})
+		return a.printLines(headLine{"export", name, h.Version, o.out, size})
 	}
 	if !a.quiet {
 		fmt.Fprintf(a.stderr, "%s (%s)\n", o.out, ui.Bytes(size))

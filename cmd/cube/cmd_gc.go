@@ -20,6 +20,26 @@ type gcOptions struct {
 	age    time.Duration
 }
 
+// freedVersions and freedImages are the lines of cube gc --json.
+type freedVersions struct {
+	Type     string `json:"type"` // gc
+	What     string `json:"what"` // cube
+	Versions int64  `json:"versions"`
+	Results  int64  `json:"results"`
+	Objects  int64  `json:"objects"`
+	Bytes    int64  `json:"bytes"`
+	DryRun   bool   `json:"dry_run"`
+}
+
+type freedImages struct {
+	Type      string `json:"type"` // gc
+	What      string `json:"what"` // images
+	Images    int    `json:"images"`
+	Layers    int    `json:"layers"`
+	Downloads int    `json:"downloads"`
+	Bytes     int64  `json:"bytes"`
+}
+
 func newGCCommand(a *app) *cobra.Command {
 	var o gcOptions
 	c := &cobra.Command{
@@ -66,8 +86,7 @@ func runGC(ctx context.Context, a *app, o gcOptions) error {
 		return err
 	}
 	if a.json {
-		return a.printLines(map[string]any{"type": "gc", "what": "images", "images": freed.Images, "layers": freed.Layers,
-			"downloads": freed.Downloads, "bytes": freed.Bytes})
+		return a.printLines(freedImages{"gc", "images", freed.Images, freed.Layers, freed.Downloads, freed.Bytes})
 	}
 	_, err = fmt.Fprintf(a.stdout, "freed %s: %s, %s, %s\n", ui.Bytes(freed.Bytes), plural(freed.Images, "image"),
 		plural(freed.Layers, "layer"), plural(freed.Downloads, "download"))
@@ -112,8 +131,7 @@ func (g *gallery) collect(ctx context.Context, o gcOptions) error {
 	}
 	a := g.app
 	if a.json {
-		return a.printLines(map[string]any{"type": "gc", "what": "cube", "versions": freed.Versions, "results": freed.Results,
-			"objects": freed.Objects, "bytes": freed.Bytes, "dry_run": o.dryRun})
+		return a.printLines(freedVersions{"gc", "cube", freed.Versions, freed.Results, freed.Objects, freed.Bytes, o.dryRun})
 	}
 	verb := "freed"
 	if o.dryRun {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/grid"
@@ -21,6 +22,7 @@ import (
 	"github.com/cubebuild/cube/internal/exchange"
 	"github.com/cubebuild/cube/internal/project"
 	"github.com/cubebuild/cube/internal/ui"
+	"github.com/cubebuild/cube/internal/yamlfile"
 	"github.com/spf13/cobra"
 )
 
@@ -149,10 +151,24 @@ func runImport(ctx context.Context, a *app, o importOptions, path string) (err e
 	return im.report(found)
 }
 
+// unitGrid is a grid of one cell, which says nothing of any variable.
+func unitGrid() grid.Grid {
+	return grid.Grid{Lattice: grid.Lattice{CRS: "EPSG:4326", DX: 1, DY: 1}, Box: grid.Box{Y: grid.Range{Hi: 1}, X: grid.Range{Hi: 1}}}
+}
+
+// importLine is the line of cube import --json.
+type importLine struct {
+	Type     string       `json:"type"` // import
+	Variable string       `json:"variable"`
+	Version  graph.Digest `json:"version"`
+	Source   string       `json:"source"`
+	SHA256   graph.Digest `json:"sha256"`
+	Native   float64      `json:"native_res_m"`
+}
+
 func (im *importing) report(found *graph.Import) error {
 	if im.app.json {
-		return im.app.printLines(map[string]any{"type": "import", "variable": im.as, "version": found.Version, "source": found.Source.URI,
-			"sha256": found.Source.SHA256, "native_res_m": found.Native})
+		return im.app.printLines(importLine{"import", im.as, found.Version, found.Source.URI, found.Source.SHA256, found.Native})
 	}
 	l := cube.Layout{Spec: found.Spec, Grid: found.Grid}
 	_, err := fmt.Fprintf(im.app.stdout, "imported %s: %s [%s]  %s, version %s\n", im.as, found.Spec.DType, dimsText(l),
@@ -203,6 +219,13 @@ func (im *importing) check(ctx context.Context, path string) (err error) {
 	if im.legend, err = parseLegend(im.importOptions.legend); err != nil {
 		return &usageError{fmt.Errorf("--legend: %w", err)}
 	}
+	trial := graph.VarSpec{Name: im.as, Kind: graph.Static, DType: graph.Int32, Units: im.units, LongName: im.longName, Legend: im.legend}
+	if len(im.legend) > 0 {
+		trial.Units = ""
+	}
+	if err := im.pinnable(trial.WithDefaults(), unitGrid()); err != nil {
+		return &usageError{err}
+	}
 	return im.checkGrid()
 }
 
@@ -235,6 +258,26 @@ func (im *importing) uri() string {
 	return im.path
 }
 
+// pinnable says why cube.lock could not hold a variable of that spec.
+func (im *importing) pinnable(spec graph.VarSpec, g grid.Grid) error {
+	trial := config.NewLock()
+	trial.Imports[im.as] = graph.Import{Spec: spec, Grid: g, Version: graph.Sum(nil)}
+	b, err := trial.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = config.ParseLock(config.LockName, b)
+	var list yamlfile.Errors
+	var one *yamlfile.Error
+	switch {
+	case errors.As(err, &list) && len(list) > 0:
+		return errors.New(list[0].Message)
+	case errors.As(err, &one):
+		return errors.New(one.Message)
+	}
+	return err
+}
+
 var legendEntry = regexp.MustCompile(`^(-?\d+)=(.+)$`)
 
 // parseLegend reads value=name,… or a CSV file.
@@ -255,9 +298,16 @@ func parseLegend(text string) ([]graph.Class, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, graph.Class{Value: n, Name: strings.TrimSpace(m[2])})
+		out = append(out, graph.Class{Value: n, Name: oneWord(m[2])})
 	}
 	return out, checkLegend(out)
+}
+
+// oneWord writes the name of a class as one word, as CF wants it.
+func oneWord(name string) string {
+	return strings.Join(strings.FieldsFunc(name, func(r rune) bool {
+		return r != '-' && r != '.' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}), "_")
 }
 
 var hexColorText = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
@@ -281,7 +331,7 @@ func legendFile(text string) ([]graph.Class, error) {
 			}
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
-		c := graph.Class{Value: n, Name: strings.TrimSpace(row[1])}
+		c := graph.Class{Value: n, Name: oneWord(row[1])}
 		if len(row) > 2 && row[2] != "" {
 			if c.Color = strings.TrimSpace(row[2]); !hexColorText.MatchString(c.Color) {
 				return nil, fmt.Errorf("line %d: %q is no #rrggbb", i+1, c.Color)
@@ -335,6 +385,9 @@ func (im *importing) zarr(ctx context.Context, display ui.Display) (*graph.Impor
 	}
 	src := graph.Source{Name: importInstance, URI: im.uri(), SHA256: digest, Size: size, License: im.license, Citation: im.citation, Native: in.Native}
 	found := &graph.Import{Spec: in.Layout.Spec, Grid: in.Layout.Grid, Version: in.Version.Digest(), Native: in.Native, Source: src}
+	if err := im.pinnable(found.Spec, found.Grid); err != nil {
+		return nil, &usageError{err}
+	}
 	return found, im.publish(ctx, found)
 }
 

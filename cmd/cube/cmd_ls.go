@@ -126,7 +126,7 @@ func (g *gallery) card(ctx context.Context, name string, st state, planned *grap
 	c := card{Type: "variable", Variable: name, State: st}
 	h, built := g.heads[name]
 	if !built {
-		c.by = g.maker(ctx, name)
+		c.promise(ctx, g)
 		if planned != nil {
 			c.spec(planned.Spec)
 			c.layout(cube.Layout{Spec: planned.Spec, Grid: planned.Grid})
@@ -151,21 +151,23 @@ func (g *gallery) card(ctx context.Context, name string, st state, planned *grap
 	return c, c.history(ctx, g)
 }
 
-// maker is the instance that would make a variable.
-func (g *gallery) maker(ctx context.Context, name string) string {
+// promise describes a variable that was not built as the contract of the
+// instance that would make it does.
+func (c *card) promise(ctx context.Context, g *gallery) {
 	ws, err := g.proj.Outline(ctx)
 	if err != nil {
-		return ""
+		return // then nothing is known of it
 	}
 	for i := range ws.Instances {
 		inst := &ws.Instances[i]
 		for _, spec := range inst.Manifest.Produces {
-			if inst.Output(spec.Name) == name {
-				return madeBy(cube.Head{Variable: name, Instance: inst.Name, Role: spec.Name})
+			if inst.Output(spec.Name) == c.Variable {
+				c.Instance, c.Role, c.by = inst.Name, spec.Name, madeBy(cube.Head{Variable: c.Variable, Instance: inst.Name, Role: spec.Name})
+				c.spec(spec)
+				return
 			}
 		}
 	}
-	return ""
 }
 
 func (c *card) spec(s graph.VarSpec) {

@@ -102,7 +102,7 @@ func runPlot(ctx context.Context, a *app, o plotOptions, name string) error {
 		return err
 	}
 	if a.json {
-		return a.printLines(map[string]any{"type": "plot", "variable": name, "head": h.Version, "file": o.out})
+		return a.printLines(headLine{Type: "plot", Variable: name, Head: h.Version, File: o.out})
 	}
 	if !a.quiet {
 		fmt.Fprintln(a.stderr, o.out)
@@ -182,8 +182,12 @@ func (p *plotting) printCells(a *app, m *plot.Map) error {
 		}
 		rows[i/m.Columns] = append(rows[i/m.Columns], cell)
 	}
-	return a.printLines(map[string]any{"type": "plot", "variable": p.head.Variable, "head": p.head.Version, "units": m.Units,
-		"bounds": p.layout.Grid.Bounds(), "rows": rows})
+	return a.printLines(struct {
+		headLine
+		Units  string       `json:"units"`
+		Bounds grid.Bounds  `json:"bounds"`
+		Rows   [][]*float64 `json:"rows"` // north first; null is no data
+	}{headLine{Type: "plot", Variable: p.head.Variable, Head: p.head.Version}, m.Units, p.layout.Grid.Bounds(), rows})
 }
 
 // thin reads the plane that is asked for, at most so large, as a map.

@@ -57,7 +57,7 @@ func runRm(ctx context.Context, a *app, yes, gc bool, names []string) error {
 			return err
 		}
 		if a.json {
-			if err := a.printLines(map[string]any{"type": "removed", "variable": name, "head": g.heads[name].Version}); err != nil {
+			if err := a.printLines(headLine{Type: "removed", Variable: name, Head: g.heads[name].Version}); err != nil {
 				return err
 			}
 		}

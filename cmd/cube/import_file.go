@@ -75,6 +75,9 @@ func (im *importing) file(ctx context.Context, display ui.Display) (*graph.Impor
 	if err != nil {
 		return nil, err
 	}
+	if err := im.pinnable(spec, g); err != nil {
+		return nil, &usageError{err}
+	}
 	ws, err := im.workspace(manifest, image, src, spec, g)
 	if err != nil {
 		return nil, err

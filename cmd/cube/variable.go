@@ -241,6 +241,15 @@ func cellSize(l grid.Lattice) string {
 	return ui.Value(l.DX) + " × " + ui.Value(l.DY) + unit
 }
 
+// headLine is a line of JSON of what was done with a variable's head.
+type headLine struct {
+	Type     string       `json:"type"` // removed, export or plot
+	Variable string       `json:"variable"`
+	Head     graph.Digest `json:"head"`
+	File     string       `json:"file,omitempty"` // that was written
+	Bytes    int64        `json:"bytes,omitempty"`
+}
+
 // plural is a count with its word.
 func plural(n int, word string) string {
 	if n == 1 {

@@ -403,7 +403,9 @@ func (z *zarrImport) fillOfV2(ctx context.Context) string {
 	var doc struct {
 		Fill any `json:"fill_value"`
 	}
-	if err := json.Unmarshal(b, &doc); err != nil || doc.Fill == nil {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber() // so that no digit is lost
+	if err := d.Decode(&doc); err != nil || doc.Fill == nil {
 		return ""
 	}
 	return fmt.Sprint(doc.Fill)
