@@ -73,8 +73,32 @@ func (l *letters) face(f face) font.Face {
 	if err != nil {
 		panic(err) // NewFace fails for no font and no options of ours
 	}
-	l.faces[f] = made
-	return made
+	l.faces[f] = thinFace{made, fixed.Int26_6(f.size * 64 / 5)}
+	return l.faces[f]
+}
+
+// thinFace is a font that has the thin space, which stands between thousands.
+type thinFace struct {
+	font.Face
+	thin fixed.Int26_6
+}
+
+const thinSpace = '\u2009'
+
+// Glyph implements font.Face.
+func (t thinFace) Glyph(dot fixed.Point26_6, r rune) (image.Rectangle, image.Image, image.Point, fixed.Int26_6, bool) {
+	if r == thinSpace {
+		return image.Rectangle{}, nil, image.Point{}, t.thin, true
+	}
+	return t.Face.Glyph(dot, r)
+}
+
+// GlyphAdvance implements font.Face.
+func (t thinFace) GlyphAdvance(r rune) (fixed.Int26_6, bool) {
+	if r == thinSpace {
+		return t.thin, true
+	}
+	return t.Face.GlyphAdvance(r)
 }
 
 func (l *letters) width(s string, f face) float64 {

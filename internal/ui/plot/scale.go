@@ -53,7 +53,7 @@ func number(v float64, decimals int) string {
 	whole, rest, _ := strings.Cut(s, ".")
 	if len(whole) > 4 {
 		for i := len(whole) - 3; i > 0; i -= 3 {
-			whole = whole[:i] + "\u2009" + whole[i:]
+			whole = whole[:i] + string(thinSpace) + whole[i:]
 		}
 	}
 	if rest != "" {
