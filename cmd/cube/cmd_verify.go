@@ -290,7 +290,7 @@ func writeVerdict(w io.Writer, s ui.Style, l verdictLine, out verify.Outcome) er
 		b.WriteString("  " + line + "\n")
 	}
 	if l.Verdict != verify.Differs {
-		fmt.Fprintf(&b, "  what is stored is as %s\n", alike(l.Like))
+		fmt.Fprintf(&b, "  what is stored is like %s\n", alike(l.Like))
 	}
 	if l.Follows == "" {
 		b.WriteString("  " + s.Dim(advice(l.Verdict)) + "\n")

@@ -73,6 +73,8 @@ type firstCell struct {
 	Time  string        `json:"time,omitempty"`
 	Old   compare.Value `json:"old"`
 	New   compare.Value `json:"new"`
+
+	timeless bool
 }
 
 type tileIndex struct {
@@ -99,6 +101,7 @@ func newDiffers(r *compare.Result, l cube.Layout, tile *grid.Tile, tol compare.T
 		if c.Box.T.Len() > 0 {
 			d.First.Time = grid.FormatTime(l.Grid.Time.At(c.Box.T.Lo))
 		}
+		d.First.timeless = l.Spec.Kind != graph.Time
 		if tile != nil {
 			d.First.Tile = &tileIndex{tile.T, tile.Y, tile.X}
 		}
@@ -142,7 +145,7 @@ func (d differs) lines(spec graph.VarSpec) []string {
 func (c *firstCell) String() string {
 	s := ""
 	if c.Tile != nil {
-		s = "tile " + c.Tile.String() + ", "
+		s = "tile " + c.Tile.text(c.timeless) + ", "
 	}
 	s += fmt.Sprintf("cell %s at %s, %s", commas(c.Index), coordinate(c.X), coordinate(c.Y))
 	if c.Time != "" {
@@ -151,8 +154,13 @@ func (c *firstCell) String() string {
 	return fmt.Sprintf("%s: %s → %s", s, c.Old, c.New)
 }
 
-// String is the tile as --tile of cube invalidate takes it.
-func (t tileIndex) String() string { return fmt.Sprintf("%d,%d,%d", t.T, t.Y, t.X) }
+// text is the tile as --tile of cube invalidate takes it.
+func (t tileIndex) text(timeless bool) string {
+	if timeless {
+		return fmt.Sprintf("%d,%d", t.Y, t.X)
+	}
+	return fmt.Sprintf("%d,%d,%d", t.T, t.Y, t.X)
+}
 
 func commas(index []int64) string {
 	return "(" + strings.Join(strings.Fields(strings.Trim(fmt.Sprint(index), "[]")), ", ") + ")"

@@ -5,8 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,10 +23,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// computing makes the value of a cell, from that of the input's.
+type computing func(a containers.Action, y, x int64, in float32) float32
+
 // producers run in this process. Each makes a cell of its output from the cell
 // of its one input, and may see what it should not.
 type producers struct {
-	cells map[string]func(a containers.Action, y, x int64, in float32) float32
+	cells map[string]computing
 	runs  atomic.Int64
 	fail  func() error
 }
@@ -37,20 +43,44 @@ func (p *producers) Run(_ context.Context, a containers.Action) (*containers.Res
 	}
 	r := &containers.Result{Outputs: map[string]containers.Output{}}
 	for role, o := range a.Outputs {
+		if o.Kind == graph.File {
+			f, err := p.file(role)
+			if err != nil {
+				return nil, err
+			}
+			r.Outputs[role] = containers.Output{File: f, Name: "data.txt"}
+			continue
+		}
 		var b []byte
-		for y := o.Box.Y.Lo; y < o.Box.Y.Hi; y++ {
-			for x := o.Box.X.Lo; x < o.Box.X.Hi; x++ {
-				in := float32(0)
-				for _, i := range a.Inputs {
-					at := (y-i.Box.Y.Lo)*i.Box.X.Len() + x - i.Box.X.Lo
-					in += math.Float32frombits(binary.LittleEndian.Uint32(i.Values[4*at:]))
+		for range max(1, o.Box.T.Len()) {
+			for y := o.Box.Y.Lo; y < o.Box.Y.Hi; y++ {
+				for x := o.Box.X.Lo; x < o.Box.X.Hi; x++ {
+					in := float32(0)
+					for _, i := range a.Inputs {
+						at := (y-i.Box.Y.Lo)*i.Box.X.Len() + x - i.Box.X.Lo
+						in += math.Float32frombits(binary.LittleEndian.Uint32(i.Values[4*at:]))
+					}
+					b = binary.LittleEndian.AppendUint32(b, math.Float32bits(p.cells[role](a, y, x, in)))
 				}
-				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(p.cells[role](a, y, x, in)))
 			}
 		}
 		r.Outputs[role] = containers.Output{Values: b}
 	}
 	return r, nil
+}
+
+// file makes a file that cell (0, 0) of the role decides.
+func (p *producers) file(role string) (*os.File, error) {
+	f, err := os.CreateTemp("", "verify-test-")
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Remove(f.Name())
+	if _, err := fmt.Fprintf(f, "some text, and %g", p.cells[role](containers.Action{}, 0, 0, 0)); err != nil {
+		return nil, err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return f, err
 }
 
 func (*producers) Layers(context.Context, *graph.Instance) ([]string, error) { return nil, nil }
@@ -86,7 +116,14 @@ type scene struct {
 	cube *cube.Cube
 }
 
-func build(t *testing.T, size int64, cells map[string]func(containers.Action, int64, int64, float32) float32) *scene {
+func build(t *testing.T, size int64, cells map[string]computing) *scene {
+	t.Helper()
+	all := map[string]computing{"base": honest, "mid": honest, "top": honest}
+	maps.Copy(all, cells)
+	return buildOf(t, workspace(size), all, "top")
+}
+
+func buildOf(t *testing.T, ws *graph.Workspace, cells map[string]computing, targets ...string) *scene {
 	t.Helper()
 	dir := t.TempDir()
 	if err := cube.Create(dir); err != nil {
@@ -97,12 +134,8 @@ func build(t *testing.T, size int64, cells map[string]func(containers.Action, in
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	s := &scene{t: t, ws: workspace(size), cube: c, made: &producers{cells: map[string]func(containers.Action, int64, int64, float32) float32{
-		"base": honest, "mid": honest, "top": honest}}}
-	for name, f := range cells {
-		s.made.cells[name] = f
-	}
-	if s.plan, err = graph.Resolve(*s.ws, "top"); err != nil {
+	s := &scene{t: t, ws: ws, cube: c, made: &producers{cells: cells}}
+	if s.plan, err = graph.Resolve(*s.ws, targets...); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := solve.Run(t.Context(), s.ws, s.plan, solve.Config{Cube: c, Backend: s.made, Provider: s.made, Workers: 3}); err != nil {
@@ -192,8 +225,8 @@ func clock(_ containers.Action, y, x int64, in float32) float32 {
 
 func TestAProducerThatIsNotDeterministicIsNamed(t *testing.T) {
 	t.Parallel()
-	for name, cell := range map[string]func(containers.Action, int64, int64, float32) float32{"noise": noise, "clock": clock} {
-		s := build(t, 40, map[string]func(containers.Action, int64, int64, float32) float32{"mid": cell})
+	for name, cell := range map[string]computing{"noise": noise, "clock": clock} {
+		s := build(t, 40, map[string]computing{"mid": cell})
 		o := s.run(s.shallow("mid"))[0]
 		if o.Verdict != NotDeterministic || o.Vertex.Name != "mid" || o.Between != [2]string{InOrder, Shuffled} || len(o.Like) != 0 || o.Found.Differ < 1000 {
 			t.Errorf("%s: %+v", name, o)
@@ -205,7 +238,7 @@ func TestAProducerThatIsNotDeterministicIsNamed(t *testing.T) {
 func TestTheTileAndCellThatDifferAreNamed(t *testing.T) {
 	t.Parallel()
 	calls := atomic.Int64{}
-	s := build(t, 40, map[string]func(containers.Action, int64, int64, float32) float32{"top": func(a containers.Action, y, x int64, in float32) float32 {
+	s := build(t, 40, map[string]computing{"top": func(a containers.Action, y, x int64, in float32) float32 {
 		if y == 25 && x == 31 {
 			return float32(calls.Add(1))
 		}
@@ -223,7 +256,7 @@ func TestAProducerThatSeesTheOrderIsNamed(t *testing.T) {
 	// What a tile makes depends on whether a later one came before it.
 	last := atomic.Int64{}
 	last.Store(-1)
-	s := build(t, 40, map[string]func(containers.Action, int64, int64, float32) float32{"base": func(a containers.Action, y, x int64, in float32) float32 {
+	s := build(t, 40, map[string]computing{"base": func(a containers.Action, y, x int64, in float32) float32 {
 		tile := y/10*4 + x/10
 		if last.Swap(tile) > tile {
 			in++
@@ -264,7 +297,7 @@ func TestWhatDiffersFromWhatIsStoredIsNamed(t *testing.T) {
 
 func TestADeepVerificationNamesWhereItBegins(t *testing.T) {
 	t.Parallel()
-	s := build(t, 20, map[string]func(containers.Action, int64, int64, float32) float32{"mid": noise})
+	s := build(t, 20, map[string]computing{"mid": noise})
 	var got []string
 	for _, o := range s.run(s.config(s.plan, "base", "mid", "top")) {
 		got = append(got, fmt.Sprint(o.Variable, ": ", o.Verdict, " ", o.Follows))
@@ -277,7 +310,7 @@ func TestADeepVerificationNamesWhereItBegins(t *testing.T) {
 func TestATolerantVerificationAllowsSmallDifferences(t *testing.T) {
 	t.Parallel()
 	calls := atomic.Int64{}
-	s := build(t, 40, map[string]func(containers.Action, int64, int64, float32) float32{"top": func(_ containers.Action, y, x int64, in float32) float32 {
+	s := build(t, 40, map[string]computing{"top": func(_ containers.Action, y, x int64, in float32) float32 {
 		return 1000 + float32(calls.Add(1)%3)/100
 	}})
 	c := s.shallow("top")
@@ -292,9 +325,66 @@ func TestATolerantVerificationAllowsSmallDifferences(t *testing.T) {
 	}
 }
 
+func TestMergesFilesTimesAndFinerGridsAreVerified(t *testing.T) {
+	t.Parallel()
+	ws := workspace(20)
+	g := ws.Grids[graph.DefaultGrid]
+	g.Time, g.Box.T = grid.TimeAxis{Step: 3600}, grid.Range{Lo: 5, Hi: 11}
+	ws.Grids[graph.DefaultGrid] = g
+	ws.Tiling.T = 2
+	tiles := graph.Capabilities{Tiles: true}
+	ws.Instances = []graph.Instance{
+		{Name: "base", Manifest: graph.Manifest{Capabilities: tiles, Produces: []graph.VarSpec{{Name: "base"}}}},
+		{Name: "left", Out: map[string]string{"l": "sum"}, Manifest: graph.Manifest{Capabilities: tiles,
+			Needs: []graph.DataNeed{{Variable: "base"}}, Produces: []graph.VarSpec{{Name: "l", Merge: graph.SumOf}}}},
+		{Name: "right", Out: map[string]string{"r": "sum"}, Manifest: graph.Manifest{Capabilities: tiles,
+			Produces: []graph.VarSpec{{Name: "r", Merge: graph.SumOf}}}},
+		{Name: "fine", Manifest: graph.Manifest{Capabilities: tiles, Produces: []graph.VarSpec{{Name: "fine", Refine: 3}}}},
+		{Name: "steps", Manifest: graph.Manifest{Capabilities: tiles, Produces: []graph.VarSpec{{Name: "steps", Kind: graph.Time}}}},
+		{Name: "report", Manifest: graph.Manifest{Needs: []graph.DataNeed{{Variable: "sum"}},
+			Produces: []graph.VarSpec{{Name: "report", Kind: graph.File, MediaType: "text/plain"}}}},
+	}
+	all := map[string]computing{}
+	for _, role := range []string{"base", "l", "r", "fine", "steps", "report"} {
+		all[role] = honest
+	}
+	s := buildOf(t, ws, all, "base", "sum", "fine", "steps", "report")
+	for _, name := range []string{"sum", "sum@left", "fine", "steps", "report"} {
+		if o := s.run(s.shallow(name))[0]; o.Verdict != Verified || o.Found.Cells == 0 {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+	for _, tc := range []struct {
+		role, variable string
+		tile           grid.Tile
+		index          string
+	}{
+		{"r", "sum@right", grid.Tile{Y: 1, X: 1}, "[11 12]"},
+		{"fine", "fine", grid.Tile{Y: 0, X: 0}, "[11 12]"},
+		{"steps", "steps", grid.Tile{T: 2, Y: 1, X: 1}, "[0 11 12]"},
+	} {
+		s.made.cells[tc.role] = func(a containers.Action, y, x int64, in float32) float32 {
+			if y == 11 && x == 12 {
+				return rand.Float32()
+			}
+			return honest(a, y, x, in)
+		}
+		o := s.run(s.shallow(tc.variable))[0]
+		o.Tile.Box = grid.Box{}
+		if o.Verdict != NotDeterministic || fmt.Sprint(o.Found.First.Index) != tc.index || o.Tile != tc.tile {
+			t.Errorf("%s: %+v, cell %+v", tc.variable, o, o.Found.First)
+		}
+		s.made.cells[tc.role] = honest
+	}
+	s.made.cells["report"] = noise
+	if o := s.run(s.shallow("report"))[0]; o.Verdict != NotDeterministic || o.Found.Offset < 14 {
+		t.Errorf("%+v %+v", o, o.Found)
+	}
+}
+
 func TestAVariableInOneTileHasNoOrder(t *testing.T) {
 	t.Parallel()
-	s := build(t, 10, map[string]func(containers.Action, int64, int64, float32) float32{"top": noise})
+	s := build(t, 10, map[string]computing{"top": noise})
 	if o := s.run(s.shallow("top"))[0]; o.Verdict != NotDeterministic {
 		t.Errorf("%+v", o)
 	}
