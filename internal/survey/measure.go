@@ -79,10 +79,7 @@ type measure struct {
 // key orders float64 as unsigned integers do.
 func key(v float64) uint64 {
 	b := math.Float64bits(v)
-	if b>>63 == 1 {
-		return ^b
-	}
-	return b | 1<<63
+	return b ^ (uint64(int64(b)>>63) | 1<<63)
 }
 
 func unkey(k uint64) float64 {
@@ -95,14 +92,26 @@ func unkey(k uint64) float64 {
 // numbers is the first pass over numbers.
 func (m *measure) numbers(box grid.Box, values []float64) error {
 	own := Survey{Cells: int64(len(values)), Min: math.Inf(1), Max: math.Inf(-1)}
-	keys := make([]int64, 1<<16)
+	keys := make([]uint32, 1<<16)
 	sum := 0.0
-	m.area.rows(box, values, func(v, area float64) {
-		own.Set++
-		own.Area += area
-		sum += v
-		own.Min, own.Max = min(own.Min, v), max(own.Max, v)
-		keys[key(v)>>48]++
+	m.area.rows(box, values, func(row []float64, area float64) {
+		n := 0
+		for _, v := range row {
+			if v != v {
+				continue
+			}
+			n++
+			sum += v
+			if v < own.Min {
+				own.Min = v
+			}
+			if v > own.Max {
+				own.Max = v
+			}
+			keys[key(v)>>48]++
+		}
+		own.Set += int64(n)
+		own.Area += float64(n) * area
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -111,7 +120,7 @@ func (m *measure) numbers(box grid.Box, values []float64) error {
 	s.Min, s.Max = min(s.Min, own.Min), max(s.Max, own.Max)
 	m.sum += sum
 	for i, n := range keys {
-		m.keys[i] += n
+		m.keys[i] += int64(n)
 	}
 	return nil
 }
@@ -127,9 +136,9 @@ func (m *measure) second(ctx context.Context, src Source, a cube.Array) error {
 		rest -= m.keys[prefix]
 	}
 	fine := make([]int64, 1<<16)
-	width := (s.Max - s.Min) / Bins
+	perBin := Bins / (s.Max - s.Min)
 	err := each(ctx, src, a, a.Layout().Domain(), func(_ grid.Box, values []float64) error {
-		bins, own := make([]int64, Bins), make([]int64, 1<<16)
+		bins, own := make([]int64, Bins), make([]uint32, 1<<16)
 		for _, v := range values {
 			if v != v {
 				continue
@@ -137,7 +146,7 @@ func (m *measure) second(ctx context.Context, src Source, a cube.Array) error {
 			if k := key(v); k>>48 == prefix {
 				own[k>>32&0xffff]++
 			}
-			bins[binOf(v, s.Min, width)]++
+			bins[binOf(v-s.Min, perBin)]++
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -145,7 +154,7 @@ func (m *measure) second(ctx context.Context, src Source, a cube.Array) error {
 			s.Histogram[i] += n
 		}
 		for i, n := range own {
-			fine[i] += n
+			fine[i] += int64(n)
 		}
 		return nil
 	})
@@ -160,11 +169,15 @@ func (m *measure) second(ctx context.Context, src Source, a cube.Array) error {
 	return nil
 }
 
-func binOf(v, lowest, width float64) int {
-	if !(width > 0) || math.IsInf(width, 0) {
-		return 0
+// binOf is the bin of a value that lies so far above the lowest. Of values that
+// are all alike, or reach to infinity, it is the first.
+func binOf(above, perBin float64) int {
+	if at := above * perBin; at > 0 && at < Bins {
+		return int(at)
+	} else if at >= Bins && !math.IsInf(at, 1) {
+		return Bins - 1
 	}
-	return min(Bins-1, max(0, int((v-lowest)/width)))
+	return 0
 }
 
 // categories is the one pass over categories.
@@ -172,19 +185,22 @@ func (m *measure) categories(box grid.Box, values []float64) error {
 	own := map[int64]*Class{}
 	var set int64
 	var area float64
-	m.area.rows(box, values, func(v, a float64) {
-		set++
-		area += a
-		c := own[int64(v)]
-		if c == nil {
-			if len(own) == maxClasses {
-				return
+	var last *Class // cells beside each other are often of one class
+	m.area.rows(box, values, func(row []float64, a float64) {
+		for _, v := range row {
+			if v != v {
+				continue
 			}
-			c = &Class{Class: graph.Class{Value: int64(v)}}
-			own[int64(v)] = c
+			set++
+			area += a
+			if last == nil || last.Value != int64(v) {
+				if last = classOf(own, int64(v)); last == nil {
+					continue
+				}
+			}
+			last.Cells++
+			last.Area += a
 		}
-		c.Cells++
-		c.Area += a
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,6 +214,16 @@ func (m *measure) categories(box grid.Box, values []float64) error {
 		}
 	}
 	return nil
+}
+
+// classOf is the class of a value, which it makes; nil where there are too many.
+func classOf(classes map[int64]*Class, v int64) *Class {
+	c := classes[v]
+	if c == nil && len(classes) < maxClasses {
+		c = &Class{Class: graph.Class{Value: v}}
+		classes[v] = c
+	}
+	return c
 }
 
 // named returns the classes that occur, with what the legend calls them.
@@ -246,16 +272,11 @@ func (a areas) of(r int64) float64 {
 	return authalic * authalic * a.lattice.DX * rad * math.Abs(math.Sin(north*rad)-math.Sin(south*rad))
 }
 
-// rows calls f with each value of a box that is set, and its cell's area.
-func (a areas) rows(box grid.Box, values []float64, f func(v, area float64)) {
+// rows calls f with each row of a box, and the area of one of its cells.
+func (a areas) rows(box grid.Box, values []float64, f func(row []float64, area float64)) {
 	nx, ny := int(box.X.Len()), box.Y.Len()
 	for i := 0; len(values) >= nx && nx > 0; i++ {
-		area := a.of(box.Y.Lo + int64(i)%ny)
-		for _, v := range values[:nx] {
-			if v == v {
-				f(v, area)
-			}
-		}
+		f(values[:nx], a.of(box.Y.Lo+int64(i)%ny))
 		values = values[nx:]
 	}
 }

@@ -305,3 +305,61 @@ func TestMeasureStopsWhenAsked(t *testing.T) {
 		t.Error("a survey that nobody waits for went on")
 	}
 }
+
+func BenchmarkMeasure(b *testing.B) {
+	benchmark(b, func(c *cube.Cube, v *cube.Version) error { _, err := Measure(b.Context(), c, v); return err })
+}
+
+func BenchmarkThin(b *testing.B) {
+	benchmark(b, func(c *cube.Cube, v *cube.Version) error {
+		_, err := Thin(b.Context(), c, v, View{Columns: 1000, Rows: 1000})
+		return err
+	})
+}
+
+func benchmark(b *testing.B, f func(*cube.Cube, *cube.Version) error) {
+	const n = 4096
+	dir := b.TempDir()
+	if err := cube.Create(dir); err != nil {
+		b.Fatal(err)
+	}
+	c, err := cube.Open(dir, cube.Config{NoSync: true, CacheBytes: 1 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	g, err := grid.New("EPSG:32610", 30, 30, grid.Bounds{West: 300000, North: 4200000, East: 300000 + 30*n, South: 4200000 - 30*n}, nil, grid.AlignExact)
+	if err != nil {
+		b.Fatal(err)
+	}
+	l := cube.NewLayout(graph.VarSpec{Name: "x", Kind: graph.Static, DType: graph.Float32}.WithDefaults(), g, grid.Tiling{Y: 512, X: 512})
+	builder, err := c.NewBuilder(b.Context(), l)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range l.Chunks() {
+		box := l.ChunkBox(l.At(i))
+		values := make([]float64, box.Cells())
+		for k := range values {
+			values[k] = math.Sin(float64(k)/1000) * 100
+		}
+		refs, err := c.PutTile(b.Context(), l, box, floats(values))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := builder.Set(b.Context(), box, refs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	v, err := builder.Finish(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(4 * n * n)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := f(c, v); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -325,11 +325,13 @@ func (t *Terminal) totalLine(now time.Time, columns int) string {
 	if columns >= 60 {
 		line += s.bar(share(t.over, t.total), 20) + " "
 	}
-	line += s.Bold(fmt.Sprintf("%s/%s", Count(t.over), Count(t.total))) + "  " + Took(took)
-	if left, ok := t.left(now); ok {
-		line += fmt.Sprintf(", about %s left", Took(max(time.Second, left.Round(time.Second))))
-		line += s.Dim(fmt.Sprintf("  %s tiles/s", digits(float64(t.over)/now.Sub(t.first).Seconds(), 2)))
+	line += s.Bold(fmt.Sprintf("%s/%s", Count(t.over), Count(t.total)))
+	left, ok := t.left(now)
+	if !ok {
+		return line + "  " + Took(took)
 	}
+	line += fmt.Sprintf("  about %s left, %s so far", Took(max(time.Second, left.Round(time.Second))), Took(took))
+	line += s.Dim(fmt.Sprintf("  %s tiles/s", digits(float64(t.over)/now.Sub(t.first).Seconds(), 2)))
 	return line
 }
 
