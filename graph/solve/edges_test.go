@@ -276,3 +276,25 @@ func TestAFileWithoutAVersionBlocksItsReaders(t *testing.T) {
 	e.backend.fail = nil
 	e.build(ws, "two")
 }
+
+func TestNoTileIsHandedOutWhileADerivationIsLookedUp(t *testing.T) {
+	t.Parallel()
+	plan, err := graph.Resolve(*chain(), "base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newScheduler(plan, 0)
+	n := s.nodes[0]
+	first, ok := n.take(false)
+	if !ok || first.what != probe {
+		t.Fatalf("%+v %v", first, ok)
+	}
+	if second, ok := n.take(false); ok {
+		t.Errorf("meanwhile %+v", second)
+	}
+	s.active++
+	s.probed(first, false)
+	if next, ok := n.take(false); !ok || next.what != making {
+		t.Errorf("%+v %v", next, ok)
+	}
+}

@@ -13,6 +13,7 @@ type state int
 
 const (
 	waiting  state = iota // some tiles are still to be handed out
+	asking                // somebody looks up its derivation: no tile is handed out
 	running               // all are handed out
 	ending                // all are done, and somebody makes the versions
 	complete              // every tile is there and so are its versions
@@ -116,6 +117,7 @@ func (s *scheduler) probed(t task, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.active--
+	t.node.state = waiting
 	if known {
 		t.node.state, t.node.prefix, t.node.next = complete, t.node.total, t.node.total
 	}
@@ -234,6 +236,7 @@ func (n *node) take(stopped bool) (task, bool) {
 		}
 		n.probed = true
 		if n.inputsKnown() {
+			n.state = asking
 			return task{node: n, what: probe}, true
 		}
 	}
