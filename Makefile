@@ -18,40 +18,41 @@ help: ## show this
 
 build: ## bin/cube, with cube-worker inside
 	@.ci/install gcc g++ git ca-certificates
-	@.ci/go
+	@.ci/go $(GO)
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build $(FLAGS) -o bin/cube-worker ./cmd/cube-worker
-	@printf '{"Replace": {"containers/native/worker/bin/cube-worker": "bin/cube-worker"}}\n' >bin/overlay.json
-	CGO_ENABLED=1 $(GO) build $(FLAGS) -overlay bin/overlay.json -o bin/cube ./cmd/cube
+	CGO_ENABLED=0 .ci/compile $(GO) build -v $(FLAGS) -o bin/cube-worker ./cmd/cube-worker
+	@printf '{"Replace": {"containers/native/worker/bin/cube-worker": "bin/cube-worker"}}\n' >bin/overlay.json.new
+	@mv bin/overlay.json.new bin/overlay.json
+	CGO_ENABLED=1 .ci/compile $(GO) build -v $(FLAGS) -overlay bin/overlay.json -o bin/cube ./cmd/cube
 
 demo: build ## build the example of examples/rockies and draw its slope
-	cd examples/rockies && $(CUBE) build slope aspect hillshade terrain_class
-	cd examples/rockies && $(CUBE) ls
-	cd examples/rockies && $(CUBE) plot slope -o slope.png
+	cd examples/rockies && "$(CUBE)" build slope aspect hillshade terrain_class
+	cd examples/rockies && "$(CUBE)" ls
+	cd examples/rockies && "$(CUBE)" plot slope -o slope.png
 	@echo "the slope of Rocky Mountain National Park: examples/rockies/slope.png"
 
 test: build ## all tests, with the short forms of the long ones
 	@.ci/install python3 python3-venv python3-pip gdal-bin apt-utils
 	$(GO) vet ./...
-	$(GO) test -timeout $(TIMEOUT) ./...
+	CUBE_BIN="$(CUBE)" $(GO) test -timeout $(TIMEOUT) ./...
 
 bench: build ## cube beside the programs that it is measured against; BENCH='-update BENCHMARKS.md' keeps it
 	@.ci/install python3 python3-venv python3-pip bubblewrap docker.io ninja-build openssl
 	$(GO) build -o bin/bench ./tests/bench
-	CUBE_BIN=$(CUBE) bin/bench $(BENCH)
+	CUBE_BIN="$(CUBE)" bin/bench $(BENCH)
 
 soak: build ## the long forms of the crash, load and fuzz tests
 	@.ci/install python3 python3-venv python3-pip gdal-bin apt-utils
-	CUBE_SOAK=1 $(GO) test -timeout 6h ./...
+	CUBE_SOAK=1 CUBE_BIN="$(CUBE)" $(GO) test -timeout 6h ./...
 	.ci/fuzz 60s
 
 lint: ## gofmt, go vet and staticcheck
 	@.ci/install gcc g++ git
-	@.ci/go
+	@.ci/go $(GO)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	@for mod in $$(git ls-files 'examples/*/go.mod'); do (cd $$(dirname $$mod) && $(GO) vet ./...) || exit 1; done
 
 clean: ## remove what was built here; the user's cache stays
-	rm -rf bin examples/*/.cube examples/*/*.png
+	rm -rf bin examples/*/.cube examples/*/cube.lock examples/*/*.png
