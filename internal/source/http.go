@@ -13,11 +13,17 @@ import (
 
 const (
 	attempts     = 4
-	firstPause   = 500 * time.Millisecond
-	headerWait   = 30 * time.Second
-	idleWait     = 60 * time.Second
 	maxRedirects = 10
 )
+
+// waits is how long a fetch waits for what.
+type waits struct {
+	pause  time.Duration // before the second attempt; it doubles from there
+	header time.Duration // for a connection, and for an answer's beginning
+	idle   time.Duration // for more of it
+}
+
+var defaultWaits = waits{pause: 500 * time.Millisecond, header: 30 * time.Second, idle: 60 * time.Second}
 
 // fetch downloads a URI. A fault that may pass (a lost connection, a server's
 // 5xx or 429) is tried again.
@@ -25,7 +31,7 @@ func (c *Cache) fetch(ctx context.Context, uri string) (Pin, error) {
 	var err error
 	for i := range attempts {
 		if i > 0 {
-			if err := pause(ctx, firstPause<<(i-1)); err != nil {
+			if err := pause(ctx, c.waits.pause<<(i-1)); err != nil {
 				return Pin{}, err
 			}
 		}
@@ -63,14 +69,14 @@ func (c *Cache) fetchOnce(ctx context.Context, uri string) (Pin, error) {
 	if err != nil {
 		return Pin{}, &finalError{err}
 	}
-	resp, err := client().Do(req)
+	resp, err := c.client.Do(req)
 	if err != nil {
 		return Pin{}, withoutURL(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		err := fmt.Errorf("the server answered %s", resp.Status)
-		if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
+		if !mayPass(resp.StatusCode) {
 			return Pin{}, &finalError{err}
 		}
 		return Pin{}, err
@@ -78,8 +84,8 @@ func (c *Cache) fetchOnce(ctx context.Context, uri string) (Pin, error) {
 	if resp.ContentLength > c.cfg.MaxSize {
 		return Pin{}, &finalError{fmt.Errorf("%d bytes: the limit is %d", resp.ContentLength, c.cfg.MaxSize)}
 	}
-	body := &idleReader{r: resp.Body, left: c.cfg.MaxSize,
-		timer: time.AfterFunc(idleWait, func() { cancel(fmt.Errorf("nothing came for %v", idleWait)) })}
+	body := &idleReader{r: resp.Body, left: c.cfg.MaxSize, idle: c.waits.idle,
+		timer: time.AfterFunc(c.waits.idle, func() { cancel(fmt.Errorf("nothing came for %v", c.waits.idle)) })}
 	defer body.timer.Stop()
 	p, err := c.take(ctx, body, resp.ContentLength)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -88,14 +94,19 @@ func (c *Cache) fetchOnce(ctx context.Context, uri string) (Pin, error) {
 	return p, err
 }
 
-// client follows few redirects, and never from https to http.
-func client() *http.Client {
+// mayPass reports whether another attempt may be answered otherwise.
+func mayPass(status int) bool {
+	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
+}
+
+// newClient follows few redirects, and never from https to http.
+func newClient(w waits) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: headerWait}).DialContext,
-			TLSHandshakeTimeout:   headerWait,
-			ResponseHeaderTimeout: headerWait,
+			DialContext:           (&net.Dialer{Timeout: w.header}).DialContext,
+			TLSHandshakeTimeout:   w.header,
+			ResponseHeaderTimeout: w.header,
 			DisableCompression:    true, // the bytes as they are
 			DisableKeepAlives:     true,
 		},
@@ -103,7 +114,7 @@ func client() *http.Client {
 			if len(via) >= maxRedirects {
 				return &finalError{fmt.Errorf("more than %d redirects", maxRedirects)}
 			}
-			if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+			if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
 				return &finalError{errors.New("a redirect leaves https")}
 			}
 			return nil
@@ -125,12 +136,13 @@ func withoutURL(err error) error {
 type idleReader struct {
 	r     io.Reader
 	left  int64
+	idle  time.Duration
 	timer *time.Timer
 }
 
 func (r *idleReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
-	r.timer.Reset(idleWait)
+	r.timer.Reset(r.idle)
 	if r.left -= int64(n); r.left < 0 {
 		return n, &finalError{errors.New("more bytes than the limit allows")}
 	}
@@ -141,7 +153,10 @@ func (r *idleReader) Read(p []byte) (int, error) {
 // stand.
 func Redact(uri string) string {
 	u, err := url.Parse(uri)
-	if err != nil || u.Scheme == "" {
+	if err != nil {
+		return "a URI that cannot be read"
+	}
+	if u.Scheme == "" {
 		return uri
 	}
 	if u.RawQuery != "" {

@@ -18,10 +18,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cubebuild/cube/graph"
@@ -49,6 +51,8 @@ type Cache struct {
 	cfg      Config
 	stats    *stats
 	verified verified
+	waits    waits
+	client   *http.Client
 }
 
 const defaultMaxSize = 64 << 30
@@ -58,7 +62,7 @@ func Open(c Config) *Cache {
 	if c.MaxSize == 0 {
 		c.MaxSize = defaultMaxSize
 	}
-	return &Cache{cfg: c, stats: openStats(filepath.Join(c.Dir, "stats.json"), filepath.Join(c.Dir, "temp"))}
+	return &Cache{cfg: c, waits: defaultWaits, client: newClient(defaultWaits), stats: openStats(filepath.Join(c.Dir, "stats.json"), filepath.Join(c.Dir, "temp"))}
 }
 
 // Pin is a source's bytes: their digest and number.
@@ -103,7 +107,7 @@ func (c *Cache) pin(ctx context.Context, base, uri string, want graph.Digest) (P
 
 // localPath returns the file that a URI names on this machine.
 func localPath(base, uri string) (string, bool, error) {
-	if !strings.Contains(uri, "://") && !strings.HasPrefix(uri, "file:") {
+	if !strings.Contains(uri, "://") && !hasScheme(uri, "file:") {
 		if filepath.IsAbs(uri) {
 			return uri, true, nil
 		}
@@ -111,11 +115,14 @@ func localPath(base, uri string) (string, bool, error) {
 	}
 	u, err := url.Parse(uri)
 	if err != nil {
-		return "", false, fmt.Errorf("not a URI: %w", err)
+		return "", false, fmt.Errorf("not a URI: %w", withoutURL(err))
 	}
 	switch u.Scheme {
 	case "file":
-		return u.Path, true, nil
+		if !filepath.IsAbs(u.Path) || u.Host != "" && u.Host != "localhost" {
+			return "", false, errors.New("a file: URI has three slashes and an absolute path: file:///data/dem.tif")
+		}
+		return filepath.Clean(u.Path), true, nil
 	case "http", "https":
 		return "", false, nil
 	}
@@ -154,7 +161,7 @@ func (c *Cache) pinFile(ctx context.Context, path string) (Pin, error) {
 			return p, nil
 		}
 	}
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return Pin{}, err
 	}
@@ -170,75 +177,6 @@ func (c *Cache) pinFile(ctx context.Context, path string) (Pin, error) {
 	}
 	c.stats.put(path, info, before, p)
 	return p, nil
-}
-
-// fromFolders looks for a pinned source, by its digest, among the files of the
-// folders that stand in for the network.
-func (c *Cache) fromFolders(ctx context.Context, uri string, want graph.Digest) (Pin, bool, error) {
-	if want.IsZero() {
-		return Pin{}, false, nil
-	}
-	for _, folder := range c.cfg.Folders {
-		files, err := candidates(folder, uri)
-		if err != nil {
-			return Pin{}, false, fmt.Errorf("folder of sources %s: %w", folder, err)
-		}
-		for _, path := range files {
-			p, err := c.hashFile(path)
-			if err != nil {
-				return Pin{}, false, err
-			}
-			if p.SHA256 != want {
-				continue
-			}
-			p, err = c.pinFile(ctx, path)
-			return p, true, err
-		}
-	}
-	return Pin{}, false, nil
-}
-
-// candidates lists the files below a folder, those that are called as the URI's
-// last part first.
-func candidates(folder, uri string) ([]string, error) {
-	base := uri[strings.LastIndexByte(uri, '/')+1:]
-	var first, rest []string
-	err := filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case !d.Type().IsRegular():
-		case d.Name() == base:
-			first = append(first, path)
-		default:
-			rest = append(rest, path)
-		}
-		return nil
-	})
-	return append(first, rest...), err
-}
-
-// hashFile hashes a file without keeping it.
-func (c *Cache) hashFile(path string) (Pin, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return Pin{}, err
-	}
-	if p, ok := c.stats.get(path, info); ok {
-		return p, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return Pin{}, err
-	}
-	defer f.Close()
-	before, h := time.Now(), sha256.New()
-	n, err := io.Copy(h, f)
-	p := Pin{graph.Digest(h.Sum(nil)), n}
-	if err == nil {
-		c.stats.put(path, info, before, p)
-	}
-	return p, err
 }
 
 // take copies r into the cache. A length of -1 is unknown; any other is held to.
@@ -261,13 +199,35 @@ func (c *Cache) take(ctx context.Context, r io.Reader, length int64) (_ Pin, err
 	return p, c.keep(f, p)
 }
 
-// keep gives a temporary file its name, durably.
+// openRegular opens a regular file, and never waits for a pipe's writer.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// keep gives a temporary file its name, durably. Its times are 1970, on every
+// machine: containers see them.
 func (c *Cache) keep(f *os.File, p Pin) error {
 	path := c.path(p.SHA256)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	if err := f.Chmod(0o444); err != nil {
+		return err
+	}
+	epoch := time.Unix(0, 0)
+	if err := os.Chtimes(f.Name(), epoch, epoch); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
@@ -297,6 +257,8 @@ func (r *contextReader) Read(p []byte) (int, error) {
 }
 
 // IsRemote reports whether a URI names something on another machine.
-func IsRemote(uri string) bool {
-	return strings.HasPrefix(uri, "http://") || strings.HasPrefix(uri, "https://")
+func IsRemote(uri string) bool { return hasScheme(uri, "http://") || hasScheme(uri, "https://") }
+
+func hasScheme(uri, scheme string) bool {
+	return len(uri) >= len(scheme) && strings.EqualFold(uri[:len(scheme)], scheme)
 }

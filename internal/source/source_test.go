@@ -15,6 +15,14 @@ import (
 	"github.com/cubebuild/cube/graph"
 )
 
+// quick is a cache that waits for nothing long.
+func quick(conf Config) *Cache {
+	c := Open(conf)
+	c.waits = waits{pause: time.Millisecond, header: 5 * time.Second, idle: 300 * time.Millisecond}
+	c.client = newClient(c.waits)
+	return c
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -142,7 +150,7 @@ func TestAFetchOutlivesAPassingFaultAndRefusesTheOthers(t *testing.T) {
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 	dir := t.TempDir()
-	c := Open(Config{Dir: dir, MaxSize: 1 << 20})
+	c := quick(Config{Dir: dir, MaxSize: 1 << 20})
 	if p, err := c.Pin(t.Context(), "", srv.URL+"/flaky", graph.Digest{}); err != nil || p.SHA256 != graph.Sum([]byte("raster")) {
 		t.Errorf("flaky: %v %v", p, err)
 	}

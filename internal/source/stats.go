@@ -49,8 +49,8 @@ func sameStat(a, b os.FileInfo) bool { return statOf(a) == statOf(b) }
 
 func (s *stats) load() {
 	s.once.Do(func() {
-		s.files = map[string]stat{}
-		if b, err := os.ReadFile(s.path); err == nil && json.Unmarshal(b, &s.files) != nil {
+		b, err := os.ReadFile(s.path)
+		if err != nil || json.Unmarshal(b, &s.files) != nil || s.files == nil {
 			s.files = map[string]stat{}
 		}
 	})
@@ -88,6 +88,21 @@ func abs(path string) string {
 	return path
 }
 
+// maxStats is how many files are remembered that may be gone.
+const maxStats = 1024
+
+// prune forgets files that are gone, once there are many.
+func (s *stats) prune() {
+	if len(s.files) <= maxStats {
+		return
+	}
+	for path := range s.files {
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			delete(s.files, path)
+		}
+	}
+}
+
 // save replaces the file at once; of two processes that do, one's hints are lost.
 func (s *stats) save() error {
 	s.mu.Lock()
@@ -95,6 +110,7 @@ func (s *stats) save() error {
 	if !s.dirty {
 		return nil
 	}
+	s.prune()
 	b, err := json.Marshal(s.files)
 	if err != nil {
 		return err
