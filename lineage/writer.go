@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // The files of a run.
@@ -129,7 +130,7 @@ func (w *Writer) writeRun() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(w.dir, runFile), append(b, '\n'))
+	return wholefile.Write(filepath.Join(w.dir, runFile), append(b, '\n'))
 }
 
 // Action records an action. The record survives the end of the process from
@@ -281,25 +282,6 @@ func (a *appendFile) close() error {
 		return nil
 	}
 	return a.f.Close()
-}
-
-// replaceFile puts b at path in one step, durably.
-func replaceFile(path string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // fails once it is renamed
-	if _, err = tmp.Write(b); err == nil {
-		err = errors.Join(tmp.Chmod(0o644), tmp.Sync())
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/cubebuild/cube/images"
 	"github.com/cubebuild/cube/internal/config"
 	"github.com/cubebuild/cube/internal/source"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // Prepared is a workspace with everything that the targets need at hand.
@@ -308,19 +309,7 @@ func writeFile(path string, b []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err := f.Write(b); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return wholefile.Write(path, b)
 }
 
 // checkExtents refuses a grid that lies wholly outside of a source that is to
