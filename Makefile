@@ -11,7 +11,7 @@ FLAGS := -trimpath -buildvcs=false -ldflags='-s -w'
 # The longest that one package's tests may take.
 TIMEOUT ?= 20m
 
-.PHONY: help build demo test bench soak lint clean
+.PHONY: help build demo test bench soak lint clean peers
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -31,18 +31,19 @@ demo: build ## build the example of examples/rockies and draw its slope
 	cd examples/rockies && "$(CUBE)" plot slope -o slope.png
 	@echo "the slope of Rocky Mountain National Park: examples/rockies/slope.png"
 
-test: build ## all tests, with the short forms of the long ones
-	@.ci/install python3 python3-venv python3-pip gdal-bin apt-utils
+test: peers build ## all tests, with the short forms of the long ones
 	$(GO) vet ./...
 	CUBE_BIN="$(CUBE)" $(GO) test -timeout $(TIMEOUT) ./...
+
+peers:
+	@.ci/install python3 python3-venv python3-pip gdal-bin apt-utils
 
 bench: build ## cube beside the programs that it is measured against; BENCH='-update BENCHMARKS.md' keeps it
 	@.ci/install python3 python3-venv python3-pip bubblewrap docker.io ninja-build openssl
 	$(GO) build -o bin/bench ./tests/bench
 	CUBE_BIN="$(CUBE)" bin/bench $(BENCH)
 
-soak: build ## the long forms of the crash, load and fuzz tests
-	@.ci/install python3 python3-venv python3-pip gdal-bin apt-utils
+soak: peers build ## the long forms of the crash, load and fuzz tests
 	CUBE_SOAK=1 CUBE_BIN="$(CUBE)" $(GO) test -timeout 6h ./...
 	.ci/fuzz 60s
 
