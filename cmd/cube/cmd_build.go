@@ -89,8 +89,10 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	if result == nil {
 		return err
 	}
+	if ctx.Err() == nil { // otherwise the next build does it
+		err = errors.Join(err, c.View(ctx))
+	}
 	status, code := outcome(ctx, result, err, o.keepGoing)
-	err = errors.Join(err, c.View(context.WithoutCancel(ctx)))
 	err = errors.Join(ignoreFailures(err), rec.end(status, time.Since(started), err))
 	summary := ui.Summary{Targets: prep.Plan.Targets, Result: result, Plan: prep.Plan, Took: time.Since(started), Status: string(status), Run: rec.id()}
 	if err := errors.Join(err, display.Summary(summary)); err != nil || code == exitOK {
