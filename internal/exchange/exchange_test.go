@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -10,9 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/cube/zarr"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/internal/peers"
 	"github.com/google/go-cmp/cmp"
@@ -443,4 +446,57 @@ func TestATreeIsNamedByItsFiles(t *testing.T) {
 	if changed, _, _ := HashTree(t.Context(), dir); changed == first {
 		t.Error("a changed file changes nothing")
 	}
+}
+
+// FuzzImportZarr has hostile documents describe an array whose chunks are not
+// there: whatever they say ends in a version or an error.
+func FuzzImportZarr(f *testing.F) {
+	dir := f.TempDir()
+	if err := cube.Create(dir); err != nil {
+		f.Fatal(err)
+	}
+	c, err := cube.Open(dir, cube.Config{NoSync: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { c.Close() })
+	g, err := grid.New("EPSG:32610", 30, 30, grid.Bounds{West: 500000, South: 4199700, East: 500300, North: 4200000}, nil, grid.AlignExact)
+	if err != nil {
+		f.Fatal(err)
+	}
+	timed, err := g.WithTime(0, 7200, 3600)
+	if err != nil {
+		f.Fatal(err)
+	}
+	fill := graph.Number("0")
+	for _, seed := range []struct {
+		spec graph.VarSpec
+		grid grid.Grid
+	}{
+		{graph.VarSpec{Name: "x", Kind: graph.Static, DType: graph.Float32, Units: "m"}, g},
+		{graph.VarSpec{Name: "x", Kind: graph.Static, DType: graph.Uint8, Fill: &fill, Legend: []graph.Class{{Value: 1, Name: "a"}}}, g},
+		{graph.VarSpec{Name: "x", Kind: graph.Time, DType: graph.Float64, Dims: []graph.Dim{{Name: "level", Size: 2}}}, timed},
+	} {
+		var mem zarr.MemStore
+		if err := cube.WriteWindow(f.Context(), &mem, "", "x", seed.spec.WithDefaults(), seed.grid, seed.grid.Box, nil); err != nil {
+			f.Fatal(err)
+		}
+		doc, err := mem.Get(f.Context(), "zarr.json", nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(doc)
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "zarr.json"), doc, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		in, err := ImportZarr(ctx, c, dir, ZarrImport{Variable: "x", Tiling: grid.Tiling{Y: 64, X: 64}})
+		if err == nil && !in.Version.Coverage().Complete() {
+			t.Error("a version that is not whole")
+		}
+	})
 }

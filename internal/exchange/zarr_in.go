@@ -230,7 +230,7 @@ func (z *zarrImport) fromCoordinates(ctx context.Context, ny, nx int) (t [6]floa
 }
 
 // maxAxis bounds the coordinates that are read.
-const maxAxis = 1 << 26
+const maxAxis = 1 << 22
 
 // axis reads an evenly spaced coordinate: its first value and its step.
 func (z *zarrImport) axis(ctx context.Context, name string, n int) (first, step float64, err error) {
@@ -453,10 +453,20 @@ func (z *zarrImport) read(ctx context.Context) (*Imported, error) {
 	return &Imported{onto, on, math.Max(native, own)}, err
 }
 
+// maxChunk bounds what is held of a chunk, whatever a document says.
+const maxChunk = 256 << 20
+
 // fill makes a version of what f returns for each chunk's box.
 func (z *zarrImport) fill(ctx context.Context, l cube.Layout, f func(context.Context, grid.Box) ([]byte, error)) (*cube.Version, error) {
 	if err := l.Valid(); err != nil {
 		return nil, &InputError{err.Error()}
+	}
+	size := int64(l.Spec.DType.Size())
+	for _, n := range l.ChunkShape() {
+		if n > 0 && size > maxChunk/n {
+			return nil, &InputError{"its further dimensions are too large: a chunk would hold over 256 MiB"}
+		}
+		size *= n
 	}
 	b, err := z.cube.NewBuilder(ctx, l)
 	if err != nil {
