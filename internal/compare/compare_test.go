@@ -195,7 +195,7 @@ func TestWhatIsNotComparableIsSaid(t *testing.T) {
 	other.Grid.Lattice.DX = 60
 	r := versions(t, a, put(t, other, make([]float64, 8)), Options{})
 	want := []string{"dtype: float32 → float64", "dimensions: y, x → level 2, y, x",
-		"cells: 30 × 30 from 430000, 4.49e+06 → 60 × 30 from 430000, 4.49e+06", "units: m → km"}
+		"cells: 30 × 30 from 430000, 4490000 → 60 × 30 from 430000, 4490000", "units: m → km"}
 	if d := cmp.Diff(want, r.Meaning); d != "" || r.Comparable || r.Cells != 0 {
 		t.Error(d, r)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cubebuild/cube/cube"
@@ -56,8 +57,11 @@ func dims(l cube.Layout) string {
 }
 
 func cells(l grid.Lattice) string {
-	return fmt.Sprintf("%g × %g from %g, %g", l.DX, l.DY, l.X0, l.Y0)
+	return fmt.Sprintf("%s × %s from %s, %s", plain(l.DX), plain(l.DY), plain(l.X0), plain(l.Y0))
 }
+
+// plain writes a number without an exponent.
+func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 func times(a grid.TimeAxis) string {
 	if a.IsZero() {
