@@ -55,6 +55,7 @@ type Cube struct {
 
 	verified sync.Map // files whose content was compared: digest → os.FileInfo
 
+	syncing   sync.Mutex // held by the Sync that is under way: the next one waits for it
 	mu        sync.Mutex
 	lock      *os.File // shared, from the first write on
 	manifests []string // written since the last Sync
@@ -160,6 +161,8 @@ func (c *Cube) Claims() *cas.Claims { return c.claims }
 // Sync makes everything durable that this Cube wrote so far, in order: objects,
 // results, manifests, derivations. It comes before MoveHeads.
 func (c *Cube) Sync(ctx context.Context) error {
+	c.syncing.Lock()
+	defer c.syncing.Unlock()
 	c.mu.Lock()
 	manifests := c.manifests
 	c.manifests = nil

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/cubebuild/cube/cube/cas"
+	"github.com/cubebuild/cube/graph"
 )
 
 // lockSuffix ends the name of the file that a staging folder's owner holds.
@@ -96,8 +97,31 @@ func (c *Cube) Sweep(ctx context.Context) (cas.Recovered, error) {
 	}
 	if r.Unclean {
 		c.doubtViews()
+		if err := c.doubtVersions(ctx); err != nil {
+			return r, fmt.Errorf("sweep: %w", err)
+		}
 	}
 	return r, nil
+}
+
+// doubtVersions looks for all objects that versions name, after some were lost:
+// a version that lacks one is not whole any more.
+func (c *Cube) doubtVersions(ctx context.Context) error {
+	entries, err := readDir(c.Path("versions"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		d, err := graph.ParseDigest(e.Name())
+		if err != nil {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		_ = c.verifyVersion(ctx, d) // which renames a manifest that does not hold
+	}
+	return nil
 }
 
 // sweepStaging removes the staging folders whose lock nobody holds.

@@ -118,7 +118,7 @@ func (c *Cube) viewHead(ctx context.Context, h Head, afresh bool) error {
 		return err
 	}
 	if f, ok := v.File(); ok {
-		return c.viewFile(h.Variable, f)
+		return c.doubtful(v, c.viewFile(h.Variable, f))
 	}
 	docs, err := c.docsOf(h, v)
 	if err != nil {
@@ -187,7 +187,7 @@ func (c *Cube) patchView(ctx context.Context, dir string, docs *viewDocs, old, v
 				continue
 			}
 			if err := w.swap(int64(n*pageSize+i), ref.Object); err != nil {
-				return err
+				return c.doubtful(v, err)
 			}
 		}
 	}
@@ -212,7 +212,7 @@ func (c *Cube) replaceView(ctx context.Context, dir string, docs *viewDocs, v *V
 		if r.Object.IsZero() {
 			return nil
 		}
-		return w.link(v.layout.Index(ti, yi, xi), r.Object)
+		return c.doubtful(v, w.link(v.layout.Index(ti, yi, xi), r.Object))
 	})
 	if err != nil {
 		return err

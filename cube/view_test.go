@@ -3,9 +3,11 @@ package cube
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cubebuild/cube/cube/grid"
@@ -265,5 +267,80 @@ func TestAWriteThroughAViewIsCaughtAndRepaired(t *testing.T) {
 	}
 	if got, err := c.ReadWindow(t.Context(), v, l.Domain(), nil); err != nil || !bytes.Equal(got, values) {
 		t.Fatalf("after the repair: %v", err)
+	}
+}
+
+func TestALostObjectIsNoticedByWhoeverLinksIt(t *testing.T) {
+	t.Parallel()
+	c := newTestCube(t, Config{})
+	tiling := grid.Tiling{Y: 8, X: 8}
+	l := NewLayout(graph.VarSpec{Name: "dem"}.WithDefaults(), testGrid(0, 0, 16, 16, 0), tiling)
+	v := build(t, c, l, tiling, floats(1, 256))
+	ref, _, err := v.Ref(t.Context(), 0, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Objects().Remove(ref.Object); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.MoveHeads(t.Context(), nil, []Head{{Variable: "dem", Version: v.Digest()}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.View(t.Context()); !errors.Is(err, ErrNotExist) {
+		t.Errorf("view: %v", err)
+	}
+	if c.HasVersion(v.Digest()) {
+		t.Error("a version that lacks an object still counts")
+	}
+}
+
+func TestAfterAPowerCutVersionsThatLackObjectsDoNotCount(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := Create(dir); err != nil {
+		t.Fatal(err)
+	}
+	open := func() *Cube {
+		c, err := Open(dir, Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := open()
+	tiling := grid.Tiling{Y: 8, X: 8}
+	l := NewLayout(graph.VarSpec{Name: "dem"}.WithDefaults(), testGrid(0, 0, 16, 16, 0), tiling)
+	whole, torn, lost := build(t, c, l, tiling, floats(1, 256)), build(t, c, l, tiling, floats(2, 256)), build(t, c, l, tiling, floats(3, 256))
+	if err := c.Close(); err != nil { // without a Sync
+		t.Fatal(err)
+	}
+	c = open()
+	defer c.Close()
+	object := func(v *Version) string {
+		ref, _, err := v.Ref(t.Context(), 0, 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Objects().Path(ref.Object)
+	}
+	if err := errors.Join(os.Remove(object(lost)), os.Truncate(object(torn), 0)); err != nil {
+		t.Fatal(err)
+	}
+	marks, err := filepath.Glob(c.Path("objects", "marks", "*"))
+	if err != nil || len(marks) != 1 {
+		t.Fatal(marks, err)
+	}
+	parts := strings.Split(marks[0], ".")
+	parts[len(parts)-2] = "another-boot"
+	if err := os.Rename(marks[0], strings.Join(parts, ".")); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := c.Sweep(t.Context()); err != nil || !r.Unclean {
+		t.Fatal(r, err)
+	}
+	for v, want := range map[*Version]bool{whole: true, torn: false, lost: false} {
+		if got := c.HasVersion(v.Digest()); got != want {
+			t.Errorf("%s counts: %v", v.Digest().Short(), got)
+		}
 	}
 }

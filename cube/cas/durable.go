@@ -79,8 +79,18 @@ func SyncDir(dir string) error {
 }
 
 // Sync makes everything durable that this Store put so far: the objects, then
-// the folders that name them.
+// the folders that name them. What another process put and has not synced is
+// among it: this one may have found it there, and name it.
 func (s *Store) Sync(ctx context.Context) error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	others, err := s.unsettled(ctx)
+	if err != nil {
+		return fmt.Errorf("sync objects: %w", err)
+	}
+	if err := s.flush(ctx, others); err != nil {
+		return fmt.Errorf("sync objects: %w", err)
+	}
 	s.mu.Lock()
 	pending, mark := s.pending, s.mark
 	s.pending = nil
@@ -104,6 +114,36 @@ func (s *Store) Sync(ctx context.Context) error {
 	}
 	// Last: until here a power cut finds the mark.
 	return errors.Join(os.Remove(mark.Name()), mark.Close())
+}
+
+// unsettled lists the objects that others may have put and not synced: those
+// that are not older than their marks.
+func (s *Store) unsettled(ctx context.Context) ([]graph.Digest, error) {
+	if s.conf.NoSync {
+		return nil, nil
+	}
+	marks, err := os.ReadDir(filepath.Join(s.dir, marksDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	s.mu.Lock()
+	own := ""
+	if s.mark != nil {
+		own = filepath.Base(s.mark.Name())
+	}
+	s.mu.Unlock()
+	var first time.Time
+	others := false
+	for _, m := range marks {
+		since, _ := parseMark(m.Name())
+		if m.Name() != own && (!others || since.Before(first)) {
+			first, others = since, true
+		}
+	}
+	if !others {
+		return nil, nil
+	}
+	return s.since(ctx, first.Add(-slack))
 }
 
 // flush makes objects and the names that they have durable.

@@ -41,6 +41,7 @@ type Store struct {
 	dir  string
 	conf Config
 
+	syncing  sync.Mutex // held by the Sync that is under way: the next one waits for it
 	mu       sync.Mutex
 	pending  []graph.Digest // put since the last Sync
 	writing  int            // temporary files that are open

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -284,5 +285,31 @@ func BenchmarkGet(b *testing.B) {
 		if _, err := s.Get(b.Context(), d, buf[:0]); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestWhatAnotherProcessHasNotSyncedIsSyncedByWhoeverMayNameIt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	a, b := Open(dir, Config{}), Open(dir, Config{})
+	defer a.Close()
+	defer b.Close()
+	d := put(t, a, []byte("theirs"))
+	own := put(t, b, []byte("ours"))
+	put(t, b, []byte("theirs")) // found there
+	for _, s := range []*Store{a, b} {
+		got, err := s.unsettled(t.Context())
+		if err != nil || !slices.Contains(got, d) || !slices.Contains(got, own) {
+			t.Errorf("%v %v", got, err)
+		}
+	}
+	if err := a.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.unsettled(t.Context()); err != nil || len(got) != 0 {
+		t.Errorf("once the other has synced: %v %v", got, err)
+	}
+	if err := b.Sync(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
