@@ -38,18 +38,38 @@ func (e *CycleError) Error() string {
 }
 
 // MismatchError says that a variable is not what its consumer needs: What is
-// its kind, units, legend, time axis or time step, or what a merge compares.
+// its kind, units, legend, time axis or time step. Where contributions do not
+// fit each other, Want is how Maker makes it and Have how Consumer does.
 type MismatchError struct {
 	What     string
 	Variable string
 	Consumer string
-	Want     string
-	Have     string
+	Maker    string // of a merge's first contribution; "" for a need
+	Want     string // "" for none
+	Have     string // "" for none
 	Path     []string
 }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("%s: %s of %s: %s needs %s, it is %s%s", e.Variable, e.What, e.Variable, e.Consumer, e.Want, e.Have, via(e.Path))
+	if e.Maker != "" {
+		return fmt.Sprintf("%s: %s makes it with %s, and %s with %s; what is merged must agree%s",
+			e.Variable, e.Maker, having(e.What, e.Want), e.Consumer, having(e.What, e.Have), via(e.Path))
+	}
+	is := fmt.Sprintf("its %s is %s", e.What, e.Have)
+	switch {
+	case e.Have == "":
+		is = "it has no " + e.What
+	case strings.HasSuffix(e.What, "s"):
+		is = fmt.Sprintf("its %s are %s", e.What, e.Have)
+	}
+	return fmt.Sprintf("%s: %s, %s needs %s%s", e.Variable, is, e.Consumer, orDefault(e.Want, "none"), via(e.Path))
+}
+
+func having(what, value string) string {
+	if value == "" {
+		return "no " + what
+	}
+	return what + " " + value
 }
 
 // ResolutionError says that a need is finer than what the pinned sources give.

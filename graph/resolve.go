@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cubebuild/cube/cube/grid"
 )
@@ -295,7 +296,7 @@ func check(v *Vertex, g grid.Grid, b *Binding, path []string) error {
 
 func timeText(g grid.Grid) string {
 	if g.Time.IsZero() {
-		return "no time axis"
+		return ""
 	}
 	return fmt.Sprintf("[%s, %s) every %d s", grid.FormatTime(g.Time.At(g.Box.T.Lo)), grid.FormatTime(g.Time.At(g.Box.T.Hi)), g.Time.Step)
 }
@@ -306,16 +307,20 @@ func sameLegend(a, b []Class) bool {
 
 func legendText(l []Class) string {
 	if len(l) == 0 {
-		return "no legend"
+		return ""
 	}
-	s := fmt.Sprintf("%d classes", len(l))
-	for i, c := range l {
-		if i == 3 {
-			return s + ", …"
-		}
-		s += fmt.Sprintf(", %d = %s", c.Value, c.Name)
+	var first []string
+	for _, c := range l[:min(len(l), 3)] {
+		first = append(first, fmt.Sprintf("%d = %s", c.Value, c.Name))
 	}
-	return s
+	if len(l) > 3 {
+		first = append(first, "…")
+	}
+	classes := "1 class"
+	if len(l) > 1 {
+		classes = fmt.Sprintf("%d classes", len(l))
+	}
+	return fmt.Sprintf("%s (%s)", classes, strings.Join(first, ", "))
 }
 
 // metres is the size of a grid's cells on the ground. It is the same for every
@@ -377,7 +382,7 @@ func (r *resolver) merge(name string, makers []maker, path []string) {
 			out.Spec.Refine = 1 // the merge's own grid is refined already
 			m.GridName, m.Grid, m.Box, m.Tiling = v.GridName, o.Grid, o.Grid.Box, v.Tiling
 			m.Tiling.Y, m.Tiling.X = v.Tiling.Y*o.Spec.Refine, v.Tiling.X*o.Spec.Refine
-		} else if err := mergeable(name, out, o, path); err != nil {
+		} else if err := mergeable(name, m.Inputs[0].From, o, path); err != nil {
 			r.fail(err)
 			return
 		}
@@ -404,26 +409,57 @@ func coarser(a, b float64) float64 {
 
 // mergeable says why two contributions cannot be merged, or nil.
 func mergeable(name string, a, b *Output, path []string) error {
-	mismatch := func(what, want, have string) error {
-		return &MismatchError{What: what, Variable: name, Consumer: "merge with " + b.Vertex.Name, Want: want, Have: have, Path: path}
+	mismatch := func(what, first, second string) error {
+		return &MismatchError{What: what, Variable: name, Maker: a.Vertex.Name, Consumer: b.Vertex.Name, Want: first, Have: second, Path: path}
+	}
+	for _, c := range []struct{ what, first, second string }{
+		{"merge policy", string(a.Spec.Merge), string(b.Spec.Merge)},
+		{"kind", string(a.Spec.Kind), string(b.Spec.Kind)},
+		{"dtype", string(a.Spec.DType), string(b.Spec.DType)},
+		{"dimensions", dimsText(a.Spec), dimsText(b.Spec)},
+		{"units", orDefault(a.Spec.Units, "unknown"), orDefault(b.Spec.Units, "unknown")},
+		{"fill", fillText(a.Spec), fillText(b.Spec)},
+		{"cell method", string(a.Spec.CellMethod), string(b.Spec.CellMethod)},
+		{"schema", fmt.Sprint(a.Spec.Schema), fmt.Sprint(b.Spec.Schema)},
+	} {
+		if c.first != c.second {
+			return mismatch(c.what, c.first, c.second)
+		}
 	}
 	switch {
-	case a.Spec.Merge != b.Spec.Merge:
-		return mismatch("merge policy", string(a.Spec.Merge), string(b.Spec.Merge))
-	case a.Spec.Kind != b.Spec.Kind:
-		return mismatch("kind", string(a.Spec.Kind), string(b.Spec.Kind))
-	case a.Spec.DType != b.Spec.DType:
-		return mismatch("dtype", string(a.Spec.DType), string(b.Spec.DType))
-	case a.Spec.Units != b.Spec.Units:
-		return mismatch("units", orDefault(a.Spec.Units, "unknown"), orDefault(b.Spec.Units, "unknown"))
-	case a.Spec.Schema != b.Spec.Schema:
-		return mismatch("schema", fmt.Sprint(a.Spec.Schema), fmt.Sprint(b.Spec.Schema))
 	case !sameLegend(a.Spec.Legend, b.Spec.Legend):
 		return mismatch("legend", legendText(a.Spec.Legend), legendText(b.Spec.Legend))
 	case a.Grid != b.Grid:
-		return mismatch("grid", a.Vertex.GridName, b.Vertex.GridName)
+		return mismatch("grid", gridText(a), gridText(b))
 	}
 	return nil
+}
+
+// dimsText names the dimensions, and the labels of those that have them.
+func dimsText(v VarSpec) string {
+	text := strings.Join(DimsOf(v), ", ")
+	for _, d := range v.Dims {
+		text += fmt.Sprintf("; %s of %d", d.Name, d.Size)
+		if len(d.Labels) > 0 {
+			text += fmt.Sprintf(" %q", d.Labels)
+		}
+	}
+	return text
+}
+
+// fillText is the value that is nodata; a float's is always NaN.
+func fillText(v VarSpec) string {
+	if v.Fill == nil || v.DType.IsFloat() {
+		return ""
+	}
+	return string(*v.Fill)
+}
+
+func gridText(o *Output) string {
+	if o.Spec.Refine > 1 {
+		return fmt.Sprintf("%s, refined by %d", o.Vertex.GridName, o.Spec.Refine)
+	}
+	return o.Vertex.GridName
 }
 
 // Closure returns the names of the instances that the targets need, in the

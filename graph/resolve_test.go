@@ -64,6 +64,46 @@ func TestAPlanHoldsWhatTheTargetNeedsInOrder(t *testing.T) {
 	}
 }
 
+func TestContributionsThatDoNotFitEachOtherAreRefused(t *testing.T) {
+	t.Parallel()
+	number := func(s string) *Number { n := Number(s); return &n }
+	base := VarSpec{Name: "cover", DType: Uint8, Merge: MonotoneMax, Fill: number("255"), Units: "1", Legend: []Class{{Value: 1, Name: "grass"}}}
+	for text, change := range map[string]func(inst *Instance, v *VarSpec){
+		"": func(*Instance, *VarSpec) {},
+		"merge policy monotone_max, and b with merge policy sum":          func(_ *Instance, v *VarSpec) { v.Merge = SumOf },
+		"kind static, and b with kind time":                               func(inst *Instance, v *VarSpec) { inst.Grid, v.Kind = "weather", Time },
+		"dtype uint8, and b with dtype int16":                             func(_ *Instance, v *VarSpec) { v.DType = Int16 },
+		"dimensions y, x, and b with dimensions level, y, x; level of 2":  func(_ *Instance, v *VarSpec) { v.Dims = []Dim{{Name: "level", Size: 2}} },
+		"units 1, and b with units unknown":                               func(_ *Instance, v *VarSpec) { v.Units = "" },
+		"fill 255, and b with fill 0":                                     func(_ *Instance, v *VarSpec) { v.Fill = number("0") },
+		"fill 255, and b with no fill":                                    func(_ *Instance, v *VarSpec) { v.Fill = nil },
+		"schema 1, and b with schema 2":                                   func(_ *Instance, v *VarSpec) { v.Schema = 2 },
+		"legend 1 class (1 = grass), and b with no legend":                func(_ *Instance, v *VarSpec) { v.Legend = nil },
+		"legend 1 class (1 = grass), and b with legend 1 class (1 = sea)": func(_ *Instance, v *VarSpec) { v.Legend = []Class{{Value: 1, Name: "sea"}} },
+		"grid default, and b with grid coarse":                            func(inst *Instance, _ *VarSpec) { inst.Grid = "coarse" },
+		"grid default, and b with grid default, refined by 2":             func(_ *Instance, v *VarSpec) { v.Refine = 2 },
+	} {
+		ws := terrain()
+		b := base
+		inst := Instance{Name: "b", Manifest: Manifest{Capabilities: Capabilities{Tiles: true}}}
+		change(&inst, &b)
+		inst.Manifest.Produces = []VarSpec{b}
+		ws.Instances = []Instance{{Name: "a", Manifest: Manifest{Capabilities: Capabilities{Tiles: true}, Produces: []VarSpec{base}}}, inst}
+		_, err := Resolve(ws, "cover")
+		if text == "" {
+			if err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		want := "cover: a makes it with " + text + "; what is merged must agree"
+		var mismatch *MismatchError
+		if !errors.As(err, &mismatch) || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
 func TestRenamesLetOneProducerServeTwice(t *testing.T) {
 	t.Parallel()
 	ws := terrain()
@@ -106,13 +146,13 @@ func TestAMistakeIsNamedWithThePathFromTheTarget(t *testing.T) {
 			ws.Instances[0].Manifest.Needs = []DataNeed{{Variable: "hazard"}}
 		}, "hazard", new(*CycleError), "hazard → slope → elevation → hazard"},
 		"another kind": {func(ws *Workspace) { ws.Instances[1].Manifest.Needs[0].Kind = Time }, "slope",
-			new(*MismatchError), "slope needs time, it is static"},
+			new(*MismatchError), "elevation: its kind is static, slope needs time (slope → elevation)"},
 		"other units": {func(ws *Workspace) { ws.Instances[1].Manifest.Needs[0].Units = "ft" }, "slope",
-			new(*MismatchError), "units of elevation: slope needs ft, it is m"},
+			new(*MismatchError), "elevation: its units are m, slope needs ft (slope → elevation)"},
 		"unknown units": {func(ws *Workspace) { ws.Instances[0].Manifest.Produces[0].Units = "" }, "slope",
-			new(*MismatchError), "it is unknown"},
+			new(*MismatchError), "elevation: its units are unknown, slope needs m"},
 		"another legend": {func(ws *Workspace) { ws.Instances[2].Manifest.Needs[0].Legend = []Class{{Value: 1, Name: "flat"}} }, "hazard",
-			new(*MismatchError), "1 = flat, it is no legend"},
+			new(*MismatchError), "slope: it has no legend, hazard needs 1 class (1 = flat)"},
 		"too coarse a source": {func(ws *Workspace) { ws.Sources["dem"] = Source{Name: "dem", Native: 92.6} }, "slope",
 			new(*ResolutionError), "30 m or finer, and its coarsest source gives 92.6 m"},
 		"a source of unknown resolution": {func(ws *Workspace) { ws.Sources["dem"] = Source{Name: "dem"} }, "slope",

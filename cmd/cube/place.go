@@ -65,6 +65,8 @@ func placeOf(ws *graph.Workspace, err error) ([]string, bool) {
 		return outPlace(ws, ambiguous.Instances[len(ambiguous.Instances)-1], ambiguous.Variable)
 	case errors.As(err, &cycle):
 		return needPlace(ws, func(i *graph.Instance) bool { return makes(i, cycle.Path[0]) }, cycle.Path[1])
+	case errors.As(err, &mismatch) && mismatch.Maker != "":
+		return outPlace(ws, mismatch.Consumer, mismatch.Variable)
 	case errors.As(err, &mismatch):
 		return needPlace(ws, func(i *graph.Instance) bool { return i.Name == mismatch.Consumer }, mismatch.Variable)
 	case errors.As(err, &resolution):
