@@ -167,7 +167,11 @@ func (g *gallery) upToDate(ctx context.Context, prep *project.Prepared, host gra
 			return nil, stale(v.Outputs[0].Variable)
 		}
 		for i, in := range v.Inputs {
-			if in.From != nil && made.Inputs[i].Import.Version != g.heads[in.Variable].Version {
+			now := g.heads[in.Variable].Version
+			if in.Import != nil {
+				now = in.Import.Version
+			}
+			if made.Inputs[i].Import.Version != now {
 				return nil, stale(v.Outputs[0].Variable)
 			}
 		}

@@ -219,15 +219,38 @@ func (b *build) identify(ctx context.Context, j *job) ([]graph.ActionID, error) 
 	return []graph.ActionID{j.id}, nil
 }
 
-// HeadVertex returns the vertex as it made the head of its first output, with
-// the versions pinned that it read then. It is nil where there is no head, or
-// where that was made by another recipe: other params, code, sources or tiles.
+// HeadVertex returns the vertex as it made the head of one of its outputs, with
+// the versions pinned that it read then. It is nil where there is no such head,
+// or where each was made by another recipe: other params, code, sources or
+// tiles.
 func HeadVertex(ctx context.Context, c *cube.Cube, ws *graph.Workspace, host graph.Host, v *graph.Vertex) (*graph.Vertex, error) {
-	h, ok, err := c.Head(ctx, v.Outputs[0].Variable)
-	if err != nil || !ok || h.Derivation.IsZero() {
+	s, err := v.Shared(ws, host)
+	if err != nil {
 		return nil, err
 	}
-	d, err := LoadDerived(c, h.Derivation)
+	for _, o := range v.Outputs {
+		h, ok, err := c.Head(ctx, o.Variable)
+		if err != nil {
+			return nil, err
+		}
+		if !ok || h.Derivation.IsZero() {
+			continue
+		}
+		versions, err := readBy(c, h.Derivation, s, v)
+		if err != nil {
+			return nil, err
+		}
+		if versions != nil {
+			return v.Pinned(versions), nil
+		}
+	}
+	return nil, nil
+}
+
+// readBy returns the versions that a derivation read, in the order of the
+// inputs of the vertex that it is of; nil where it is not of that vertex.
+func readBy(c *cube.Cube, derivation graph.Digest, s graph.Shared, v *graph.Vertex) ([]graph.Digest, error) {
+	d, err := LoadDerived(c, derivation)
 	if err != nil || d == nil {
 		return nil, err
 	}
@@ -239,17 +262,13 @@ func HeadVertex(ctx context.Context, c *cube.Cube, ws *graph.Workspace, host gra
 	if !ok {
 		return nil, nil
 	}
-	s, err := v.Shared(ws, host)
-	if err != nil {
-		return nil, err
-	}
 	then := v.Derivation(s, versions)
 	then.Chunks = o.Chunks // how it was stored changes no recipe
 	key, _, err := then.Key()
-	if err != nil || key != h.Derivation {
+	if err != nil || key != derivation {
 		return nil, err
 	}
-	return v.Pinned(versions), nil
+	return versions, nil
 }
 
 // entries finds the keys in the results log that belong to the actions, and

@@ -252,3 +252,43 @@ func TestAnyInvalidationRunsExactlyItsTilesAndChangesNoVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestAVertexIsFoundByAnyOfItsHeads(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	ws.Instances[1].Manifest.Produces = append(ws.Instances[1].Manifest.Produces, graph.VarSpec{Name: "more"})
+	e.ran(ws, "more")
+	plan, err := graph.Resolve(*ws, "more")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := e.open()
+	v := plan.Output("more").Vertex
+	found := func() *graph.Vertex {
+		t.Helper()
+		v, err := HeadVertex(t.Context(), c, ws, graph.Host{}, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	base, _, err := c.Head(t.Context(), "base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, remove := range []string{"", "one"} {
+		if remove != "" {
+			if err := c.RemoveVariable(t.Context(), remove); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if f := found(); f == nil || f.Inputs[0].Import.Version != base.Version || f.Inputs[0].From != nil {
+			t.Errorf("without %q: %+v", remove, f)
+		}
+	}
+	ws.Instances[1].Params = []byte(`{"a":1}`)
+	if f := found(); f != nil {
+		t.Errorf("another recipe made %+v", f)
+	}
+}

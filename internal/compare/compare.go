@@ -123,7 +123,7 @@ type comparison struct {
 	la, lb cube.Layout
 	domain grid.Box // that both have
 	shape  shape
-	values values
+	values *values
 
 	mu     sync.Mutex
 	result *Result

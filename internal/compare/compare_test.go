@@ -18,7 +18,7 @@ import (
 
 var lattice = grid.Lattice{CRS: "EPSG:32613", DX: 30, DY: 30, X0: 430000, Y0: 4490000}
 
-func newCube(t *testing.T) *cube.Cube {
+func newCube(t testing.TB) *cube.Cube {
 	t.Helper()
 	dir := t.TempDir()
 	if err := cube.Create(dir); err != nil {
@@ -33,7 +33,7 @@ func newCube(t *testing.T) *cube.Cube {
 }
 
 // put makes a version of values in a cube of its own.
-func put(t *testing.T, l cube.Layout, values any) Side {
+func put(t testing.TB, l cube.Layout, values any) Side {
 	t.Helper()
 	var b bytes.Buffer
 	if err := binary.Write(&b, binary.LittleEndian, values); err != nil {

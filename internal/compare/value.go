@@ -81,8 +81,8 @@ type values struct {
 	fill      []byte // of an integer type that has a nodata value; nil otherwise
 }
 
-func newValues(spec graph.VarSpec, t Tolerance) (values, error) {
-	v := values{spec: spec, tolerance: t}
+func newValues(spec graph.VarSpec, t Tolerance) (*values, error) {
+	v := &values{spec: spec, tolerance: t}
 	if spec.Fill == nil || spec.DType.IsFloat() {
 		return v, nil
 	}
@@ -92,7 +92,7 @@ func newValues(spec graph.VarSpec, t Tolerance) (values, error) {
 }
 
 // value reads one value, little-endian.
-func (v values) value(b []byte) Value {
+func (v *values) value(b []byte) Value {
 	var raw [8]byte
 	copy(raw[:], b)
 	out := Value{dtype: v.spec.DType, bits: binary.LittleEndian.Uint64(raw[:])}
@@ -109,7 +109,7 @@ func (v values) value(b []byte) Value {
 }
 
 // named is value with its class's name.
-func (v values) named(b []byte) Value {
+func (v *values) named(b []byte) Value {
 	out := v.value(b)
 	for _, c := range v.spec.Legend {
 		if c.Value == int64(out.bits) {
@@ -127,7 +127,7 @@ type judgement struct {
 	difference float64 // b − a; ±Inf where one-sided, 1 between classes
 }
 
-func (v values) judge(a, b []byte) judgement {
+func (v *values) judge(a, b []byte) judgement {
 	x, y := v.value(a), v.value(b)
 	switch {
 	case x.nodata && y.nodata: // NaNs of different bits
