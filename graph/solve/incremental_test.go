@@ -32,7 +32,7 @@ import (
 // runs many more.
 func TestIncrementalEqualsClean(t *testing.T) {
 	t.Parallel()
-	first, n := uint64(1), uint64(24)
+	first, n := uint64(1), uint64(10)
 	if os.Getenv("CUBE_SOAK") != "" {
 		n = 3000
 	}
