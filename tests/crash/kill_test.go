@@ -72,14 +72,19 @@ func (w *workspace) watch(e *engine, began time.Time) *timeline {
 	return &l
 }
 
-// killAt kills the engine and all that it started at a moment. It reports
-// whether the engine was there to be killed.
-func (w *workspace) killAt(e *engine, m moment) bool {
+// await waits for the moment, or the engine's end.
+func (m moment) await(w *workspace, e *engine) {
 	c := &counter{w: w}
 	for c.count() < m.actions && !e.ended() {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(m.after)
+}
+
+// killAt kills the engine and all that it started at a moment. It reports
+// whether the engine was there to be killed.
+func (w *workspace) killAt(e *engine, m moment) bool {
+	m.await(w, e)
 	alive := !e.ended()
 	e.signal(syscall.SIGKILL)
 	<-e.done

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,6 +57,36 @@ func TestAnInterruptedBuildStopsAtOnceAndIsFinishedByTheNext(t *testing.T) {
 				w.recovers([]*engine{e}, want())
 			})
 		}
+	}
+}
+
+func TestABuildInterruptedAtAnyMomentIsFinishedByTheNext(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(*seed, 6))
+	tiles := small
+	if soak {
+		tiles = fourHundred
+	}
+	want := tiles.calm(t)
+	for range long(40, 4) {
+		m := moment{rng.IntN(tiles.actions() + 1), time.Duration(rng.Int64N(int64(30 * time.Millisecond)))}
+		t.Run(m.String(), func(t *testing.T) {
+			w := newWorkspace(t, tiles)
+			e := w.start("build")
+			m.await(w, e)
+			sent := time.Now()
+			e.signal(syscall.SIGINT)
+			switch code := e.wait(); {
+			case code == 0: // it was done, or as good as done
+				w.clean(e)
+				w.wants(want)
+				return
+			case code < 0 && e.output() == "": // it had not come to listening for signals
+			default:
+				w.stops(e, sent)
+			}
+			w.recovers([]*engine{e}, want)
+		})
 	}
 }
 
