@@ -3,6 +3,7 @@ package cube
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -213,5 +214,30 @@ func TestADigestCoversWhatAReaderSees(t *testing.T) {
 	part, err := b.Finish(t.Context())
 	if err != nil || part.Digest() == want {
 		t.Errorf("coverage is not in the digest: %v", err)
+	}
+}
+
+func TestAWindowTellsItsFillInOneWay(t *testing.T) {
+	t.Parallel()
+	group := func(dtype graph.DType, fill graph.Number) []byte {
+		d, err := windowDocs(Layout{Spec: graph.VarSpec{Name: "v", Kind: graph.Static, DType: dtype, Fill: &fill}, Grid: testGrid(0, 0, 3, 3, 0)}, "v", testGrid(0, 0, 3, 3, 0).Box)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.group
+	}
+	for _, c := range []struct {
+		dtype graph.DType
+		fills []graph.Number
+	}{{graph.Int16, []graph.Number{"-1000", "-1e3", "-1000.0"}}, {graph.Uint64, []graph.Number{"18446744073709551615"}}, {graph.Uint8, []graph.Number{"255", "2.55e2"}}} {
+		want := group(c.dtype, c.fills[0])
+		if !bytes.Contains(want, fmt.Appendf(nil, `"_FillValue":%s`, c.fills[0])) && !bytes.Contains(want, fmt.Appendf(nil, `"_FillValue": %s`, c.fills[0])) {
+			t.Errorf("%s %s: %s", c.dtype, c.fills[0], want)
+		}
+		for _, f := range c.fills {
+			if got := group(c.dtype, f); !bytes.Equal(got, want) {
+				t.Errorf("%s: %s and %s are told apart", c.dtype, f, c.fills[0])
+			}
+		}
 	}
 }

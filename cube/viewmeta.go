@@ -101,7 +101,7 @@ func dataAttributes(l Layout) zarr.Attributes {
 		set("cell_methods", cellMethods[l.Spec.CellMethod])
 	}
 	if l.Spec.Fill != nil && !l.Spec.DType.IsFloat() && l.Spec.DType != graph.Bool {
-		a["_FillValue"] = json.Number(*l.Spec.Fill)
+		a["_FillValue"] = integer(l.Spec.DType, *l.Spec.Fill)
 	}
 	legendAttributes(a, l.Spec.Legend)
 	for _, d := range l.Spec.Dims {
@@ -110,6 +110,19 @@ func dataAttributes(l Layout) zarr.Attributes {
 		}
 	}
 	return a
+}
+
+// integer is a number of an integer type in the one way to write it: 1000 where
+// a contract says 1e3. Keys do not tell the two apart.
+func integer(d graph.DType, n graph.Number) json.Number {
+	v, err := parseInt(d, string(n))
+	if err != nil {
+		return json.Number(n) // Fill refuses it
+	}
+	if s := string(d); s[0] == 'u' {
+		return json.Number(strconv.FormatUint(v, 10))
+	}
+	return json.Number(strconv.FormatInt(int64(v), 10))
 }
 
 // legendAttributes adds CF's flags. A meaning is one word.

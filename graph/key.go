@@ -70,6 +70,9 @@ func (v *Vertex) Shared(ws *Workspace, host Host) (Shared, error) {
 		s.Outputs[0].Name = "" // of the first contributor's contract
 		return s, nil
 	}
+	for i := range s.Outputs {
+		s.Outputs[i].Merge = "" // the merge's affair
+	}
 	inst := v.Instance
 	s.Image, s.Params, s.CPUs, s.Salt = &inst.Image, inst.Params, inst.Manifest.Capabilities.CPUs, inst.Salt
 	if inst.Manifest.Capabilities.CPUClass {

@@ -329,3 +329,40 @@ func TestNearestFindsWhatWasMeant(t *testing.T) {
 		}
 	}
 }
+
+func TestTimesOfAnotherAxisAreReadWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind Kind
+		time TimeNeed
+		ok   bool
+	}{{Time, TimeNeed{}, false}, {Time, TimeNeed{Before: 1}, false}, {Time, TimeNeed{All: true}, true}, {Static, TimeNeed{Before: 1}, true}} {
+		ws := terrain()
+		daily, err := ws.Grids[DefaultGrid].WithTime(0, 3*24*3600, 24*3600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws.Grids["daily"] = daily
+		tiles := Capabilities{Tiles: true}
+		ws.Instances = []Instance{
+			{Name: "wind", Grid: "weather", Manifest: Manifest{Capabilities: tiles, Produces: []VarSpec{{Name: "wind", Kind: Time}}}},
+			{Name: "load", Grid: "daily", Manifest: Manifest{Capabilities: tiles,
+				Needs:    []DataNeed{{Variable: "wind", Kind: Time, Grid: NativeGrid, Time: c.time}},
+				Produces: []VarSpec{{Name: "load", Kind: c.kind}}}},
+		}
+		p, err := Resolve(ws, "load")
+		var mismatch *MismatchError
+		if c.ok != (err == nil) || err != nil && !errors.As(err, &mismatch) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if err != nil {
+			continue
+		}
+		load := p.Vertices[1]
+		for tile := range load.Tiles() {
+			if w := load.Windows(tile)[0]; w.Box.T != (grid.Range{Hi: 24}) {
+				t.Errorf("%+v: tile %s reads %s", c, tile.Box, w.Box)
+			}
+		}
+	}
+}

@@ -298,3 +298,22 @@ func TestNoTileIsHandedOutWhileADerivationIsLookedUp(t *testing.T) {
 		t.Errorf("%+v %v", next, ok)
 	}
 }
+
+func TestAnotherMergePolicyRunsTheMergeAlone(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	ws.Instances[0].Manifest.Produces[0].Merge = graph.MonotoneMax
+	second := ws.Instances[0]
+	second.Name = "base2"
+	second.Params = []byte(`{"more":1}`)
+	second.Manifest.Produces = slices.Clone(second.Manifest.Produces)
+	ws.Instances = append(ws.Instances, second)
+	e.build(ws, "base")
+	e.backend.took()
+	ws.Instances[0].Manifest.Produces[0].Merge, ws.Instances[3].Manifest.Produces[0].Merge = graph.MonotoneMin, graph.MonotoneMin
+	r := e.build(ws, "base")
+	if n := len(e.backend.took()); n != 0 || r.Count.Ran != 16 {
+		t.Errorf("%d actions ran, and in all %+v", n, r.Count)
+	}
+}
