@@ -2,6 +2,7 @@ package cube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -61,6 +62,9 @@ func windowDocs(l Layout, name string, box grid.Box) (*viewDocs, error) {
 	}}
 	if err := d.addCoords(l, box); err != nil {
 		return nil, err
+	}
+	if _, taken := d.coords[name]; taken {
+		return nil, errors.New("it cannot have a coordinate's name")
 	}
 	attrs := groupAttributes(l, box, graph.Digest{})
 	delete(attrs, versionAttribute)

@@ -98,10 +98,17 @@ func oneOf[T ~string](c *checker, path []string, v T, what string, choices []T) 
 	c.add(path, yamlfile.DidYouMean(string(v), words), "unknown %s %q", what, clip(string(v)))
 }
 
+func (c *checker) variable(path []string, name string) {
+	c.name(path, variableName, name)
+	if slices.Contains(coordinates, name) {
+		c.add(path, "", "%s is the name of a coordinate; a variable needs another", name)
+	}
+}
+
 // need checks one need.
 func (c *checker) need(path []string, n graph.DataNeed) {
 	at := func(key string) []string { return append(slices.Clone(path), key) }
-	c.name(at("variable"), variableName, n.Variable)
+	c.variable(at("variable"), n.Variable)
 	oneOf(c, at("kind"), n.Kind, "kind", kinds)
 	oneOf(c, at("resampling"), n.Resample, "resampling", resamplings)
 	oneOf(c, at("format"), n.Format, "format", formats)
@@ -130,7 +137,7 @@ func (c *checker) need(path []string, n graph.DataNeed) {
 // output checks one output.
 func (c *checker) output(path []string, v graph.VarSpec) {
 	at := func(key string) []string { return append(slices.Clone(path), key) }
-	c.name(at("variable"), variableName, v.Name)
+	c.variable(at("variable"), v.Name)
 	oneOf(c, at("kind"), v.Kind, "kind", kinds)
 	oneOf(c, at("dtype"), v.DType, "dtype", graph.DTypes)
 	oneOf(c, at("merge"), v.Merge, "merge policy", graph.MergePolicies)
@@ -152,6 +159,9 @@ func (c *checker) output(path []string, v graph.VarSpec) {
 		c.add(at("cell_method"), "kind: time", "only a variable in time has a cell method")
 	}
 	c.dims(at("dims"), v.Dims)
+	if slices.ContainsFunc(v.Dims, func(d graph.Dim) bool { return d.Name == v.Name }) {
+		c.add(at("dims"), "", "%s cannot be a dimension of itself", v.Name)
+	}
 	c.legend(at("legend"), v.Legend, d.DType)
 	c.fill(at("fill"), v.Fill, d.DType)
 	if d.Categorical() && slices.Contains([]graph.MergePolicy{graph.SumOf, graph.MeanOf}, d.Merge) {

@@ -102,7 +102,7 @@ func TestWrongLocksAreRefused(t *testing.T) {
 		"version: 1\nsources: {dem: {uri: a.tif, size: 1}}\n",
 		"version: 1\nsources: {dem: {uri: a.tif, sha256: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", size: -1}}\n",
 		"version: 1\nsources: {dem: {uri: a.tif, colour: red}}\n",
-		"version: 1\nimports: {x: {version: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", spec: {variable: x, kind: static}, grid: {box: {}}}}\n",
+		"version: 1\nimports: {v: {version: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", spec: {variable: v, kind: static}, grid: {box: {}}}}\n",
 		"version: 1\nsalts: {slope: 0, aspect: many}\n",
 	} {
 		_, err := ParseLock("cube.lock", []byte(text))

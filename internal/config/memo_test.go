@@ -176,7 +176,7 @@ func TestAMemoForgetsWhatIsOfNoUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "memo.json")
 	for i := range 100 {
 		m := OpenMemo(path, "p")
-		text := fmt.Appendf(nil, "name: x%d\nproduces: [{variable: x}]\ncommand: [/x]\n", i)
+		text := fmt.Appendf(nil, "name: x%d\nproduces: [{variable: v}]\ncommand: [/x]\n", i)
 		if _, err := m.LoadContract(producerFS(text), "x"); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,11 +21,19 @@ var (
 	plainName    = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
 )
 
+// coordinates are what an array's coordinates are called beside it, in every
+// Zarr group; no variable can have such a name.
+var coordinates = []string{"time", "y", "x", "spatial_ref"}
+
 // reader reads the words of cube.yaml and producer.yaml.
 type reader struct{ *yamlfile.Report }
 
 // variable reads the name of a variable or role.
 func (r reader) variable(n *yamlfile.Node) string {
+	if slices.Contains(coordinates, n.Text) {
+		r.Errorf(n, "%s is the name of a coordinate; a variable needs another", n.Text)
+		return ""
+	}
 	return r.named(n, n, "a variable's name", variableName, "lower-case letters, digits and _, beginning with a letter")
 }
 

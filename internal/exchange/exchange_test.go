@@ -473,12 +473,12 @@ func FuzzImportZarr(f *testing.F) {
 		spec graph.VarSpec
 		grid grid.Grid
 	}{
-		{graph.VarSpec{Name: "x", Kind: graph.Static, DType: graph.Float32, Units: "m"}, g},
-		{graph.VarSpec{Name: "x", Kind: graph.Static, DType: graph.Uint8, Fill: &fill, Legend: []graph.Class{{Value: 1, Name: "a"}}}, g},
-		{graph.VarSpec{Name: "x", Kind: graph.Time, DType: graph.Float64, Dims: []graph.Dim{{Name: "level", Size: 2}}}, timed},
+		{graph.VarSpec{Name: "field", Kind: graph.Static, DType: graph.Float32, Units: "m"}, g},
+		{graph.VarSpec{Name: "field", Kind: graph.Static, DType: graph.Uint8, Fill: &fill, Legend: []graph.Class{{Value: 1, Name: "a"}}}, g},
+		{graph.VarSpec{Name: "field", Kind: graph.Time, DType: graph.Float64, Dims: []graph.Dim{{Name: "level", Size: 2}}}, timed},
 	} {
 		var mem zarr.MemStore
-		if err := cube.WriteWindow(f.Context(), &mem, "", "x", seed.spec.WithDefaults(), seed.grid, seed.grid.Box, nil); err != nil {
+		if err := cube.WriteWindow(f.Context(), &mem, "", "field", seed.spec.WithDefaults(), seed.grid, seed.grid.Box, nil); err != nil {
 			f.Fatal(err)
 		}
 		doc, err := mem.Get(f.Context(), "zarr.json", nil)
@@ -494,7 +494,7 @@ func FuzzImportZarr(f *testing.F) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		in, err := ImportZarr(ctx, c, dir, ZarrImport{Variable: "x", Tiling: grid.Tiling{Y: 64, X: 64}})
+		in, err := ImportZarr(ctx, c, dir, ZarrImport{Variable: "field", Tiling: grid.Tiling{Y: 64, X: 64}})
 		if err == nil && !in.Version.Coverage().Complete() {
 			t.Error("a version that is not whole")
 		}
