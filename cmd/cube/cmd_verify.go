@@ -98,6 +98,9 @@ func runVerify(ctx context.Context, a *app, o verifyOptions, name string) (err e
 		conf.Checks = append(conf.Checks, verify.Check{Variable: name, Stored: side})
 	}
 	outcomes, err := verify.Run(ctx, conf)
+	if action := (*solve.ActionError)(nil); errors.As(err, &action) && ctx.Err() == nil {
+		return fmt.Errorf("%v", err) // no run has its log: it has been shown
+	}
 	if err != nil {
 		return err
 	}
