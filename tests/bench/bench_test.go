@@ -74,12 +74,12 @@ func TestATableSaysWhetherALimitIsReached(t *testing.T) {
 	r := report{Rows: []row{
 		comparison{ours: "ours", theirs: "other", unit: "ms", a: sample{6.1, 5.2, 9.5}, b: sample{7, 6, 10}, limit: 1}.row("b"),
 		comparison{ours: "slow", theirs: "other", unit: "ms", a: sample{20}, b: sample{100}, limit: 0.05, note: "a note"}.row("b"),
-	}, Missing: []string{"docker: none here"}}
+	}, Missing: []string{"docker: none here"}, Scale: 0.1}
 	var text strings.Builder
 	if err := r.text(&text); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"6.10 (5.20–9.50)", "≤ 1.00", "reached", "0.20", "≤ 0.050", "not reached", "not measured: docker: none here"} {
+	for _, want := range []string{"6.10 (5.20–9.50)", "≤ 1.00", "reached", "0.20", "≤ 0.050", "not reached", "not measured: docker: none here", "`-scale 0.1`"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, text.String())
 		}

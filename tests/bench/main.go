@@ -95,7 +95,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	report := report{Machine: describe(l.dir)}
+	report := report{Machine: describe(l.dir), Scale: o.scale}
 	var failed []error
 	for _, b := range chosen {
 		started := time.Now()

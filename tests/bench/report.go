@@ -15,6 +15,7 @@ import (
 // report is all that a run measured.
 type report struct {
 	Machine machine  `json:"machine"`
+	Scale   float64  `json:"scale"`
 	Rows    []row    `json:"rows"`
 	Missing []string `json:"missing,omitempty"`
 }
@@ -113,6 +114,14 @@ func (r row) cells() []string {
 
 var header = []string{"cube", "against", "unit", "cube: median (min–max)", "other: median (min–max)", "ratio", "to reach", ""}
 
+// where says on what and with how much work it was measured.
+func (r *report) where() string {
+	if r.Scale == 1 {
+		return r.Machine.String()
+	}
+	return fmt.Sprintf("%s; with `-scale %v`, a first look", r.Machine, r.Scale)
+}
+
 func (r *report) text(w io.Writer) error {
 	rows := [][]string{header}
 	for _, row := range r.Rows {
@@ -134,14 +143,14 @@ func (r *report) text(w io.Writer) error {
 	for _, m := range r.Missing {
 		b.WriteString("not measured: " + m + "\n")
 	}
-	b.WriteString(r.Machine.String() + "\n")
+	b.WriteString(r.where() + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 func (r *report) markdown() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s.\n\n", r.Machine)
+	fmt.Fprintf(&b, "%s.\n\n", r.where())
 	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(header, " | "), strings.Repeat("---|", len(header)))
 	for _, row := range r.Rows {
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(row.cells(), " | "))
