@@ -95,6 +95,19 @@ func (v *Version) File() (File, bool) {
 	return *v.file, true
 }
 
+// Holds reports whether the version is what a spec means, on a grid. Names and
+// what else changes no value do not count.
+func (v *Version) Holds(spec graph.VarSpec, g grid.Grid) bool {
+	want := Layout{Spec: spec.WithDefaults(), Grid: g}.normal()
+	have := v.layout.Spec.WithDefaults()
+	if have.Kind == graph.File || want.Spec.Kind == graph.File {
+		return have.Kind == want.Spec.Kind
+	}
+	a, errA := graph.Canonical(identity(want.Spec))
+	b, errB := graph.Canonical(identity(have))
+	return errA == nil && errB == nil && bytes.Equal(a, b) && want.Grid == v.layout.Grid
+}
+
 // Ref implements Array.
 func (v *Version) Ref(ctx context.Context, ti, yi, xi int64) (ChunkRef, bool, error) {
 	if v.file != nil {

@@ -43,6 +43,15 @@ func LoadDerived(c *cube.Cube, key graph.Digest) (*Derived, error) {
 // all known. A build with nothing to do does nothing else.
 func (b *build) settle(ctx context.Context) error {
 	for _, n := range b.sched.nodes {
+		for _, in := range n.vertex.Inputs {
+			if in.Import == nil {
+				continue
+			}
+			// A derivation names the version alone, and not what it is said to be.
+			if _, err := b.imported(ctx, in.Import); err != nil {
+				return fmt.Errorf("%s: %s: %w", n.vertex.Name, in.Variable, err)
+			}
+		}
 		if !n.inputsKnown() {
 			continue
 		}
@@ -207,7 +216,7 @@ func (b *build) publish(v *vertex, key graph.Digest) {
 // built, a version otherwise.
 func (b *build) array(ctx context.Context, in *graph.Binding) (cube.Array, error) {
 	if in.Import != nil {
-		return b.imported(ctx, in.Import.Version)
+		return b.imported(ctx, in.Import)
 	}
 	u, i := b.verts[in.From.Vertex], outputIndex(in.From)
 	b.mu.Lock()
@@ -229,16 +238,28 @@ func (b *build) array(ctx context.Context, in *graph.Binding) (cube.Array, error
 	return version, nil
 }
 
-// imported loads a pinned version once, from the first cube that has it.
-func (b *build) imported(ctx context.Context, d graph.Digest) (cube.Array, error) {
+// imported loads a pinned version once, from the first cube that has it. It is
+// what the import says that it is, or an error.
+func (b *build) imported(ctx context.Context, in *graph.Import) (cube.Array, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	d := in.Version
+	v, err := b.pinned(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("imported version %s: %w", d.Short(), err)
+	}
+	if !v.Holds(in.Spec, in.Grid) {
+		return nil, fmt.Errorf("imported version %s: it is not as it is pinned, of another kind, meaning or grid", d.Short())
+	}
+	return v, nil
+}
+
+// pinned loads a version once. b.mu is held.
+func (b *build) pinned(ctx context.Context, d graph.Digest) (v *cube.Version, err error) {
 	if v, ok := b.imports[d]; ok {
 		return v, nil
 	}
-	var err error
 	for _, c := range append([]*cube.Cube{b.Cube}, b.Imports...) {
-		var v *cube.Version
 		if v, err = c.LoadVersion(ctx, d); err == nil {
 			b.imports[d], b.holders[v] = v, c
 			return v, nil
@@ -247,7 +268,7 @@ func (b *build) imported(ctx context.Context, d graph.Digest) (cube.Array, error
 			break
 		}
 	}
-	return nil, fmt.Errorf("imported version %s: %w", d.Short(), err)
+	return nil, err
 }
 
 // holder is the cube that an array lies in.

@@ -317,3 +317,30 @@ func TestAnotherMergePolicyRunsTheMergeAlone(t *testing.T) {
 		t.Errorf("%d actions ran, and in all %+v", n, r.Count)
 	}
 }
+
+func TestAnImportIsWhatItIsSaidToBe(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	made := e.build(chain(), "base")
+	ws := chain()
+	base := ws.Instances[0].Manifest.Produces[0]
+	pin := graph.Import{Spec: base, Grid: ws.Grids[graph.DefaultGrid], Version: made.Versions["base"], Native: 30}
+	ws.Instances, ws.Imports = ws.Instances[1:], map[string]graph.Import{"base": pin}
+	e.build(ws, "one")
+	e.build(ws, "one") // its derivation is known
+	for name, change := range map[string]func(*graph.Import){
+		"units": func(i *graph.Import) { i.Spec.Units = "m" },
+		"dtype": func(i *graph.Import) { i.Spec.DType = graph.Int32 },
+		"grid":  func(i *graph.Import) { i.Grid.Box.Y.Hi++ },
+	} {
+		other := pin
+		change(&other)
+		ws.Imports["base"] = other
+		if _, err := e.run(ws, nil, "one"); err == nil {
+			t.Errorf("other %s than the version's are believed", name)
+		}
+	}
+	pin.Spec.LongName = "what people call it"
+	ws.Imports["base"] = pin
+	e.build(ws, "one")
+}
