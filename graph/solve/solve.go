@@ -132,7 +132,7 @@ type build struct {
 	result   Result
 	moves    map[string]cube.Head
 	eventErr error
-	imports  map[graph.Digest]cube.Array
+	imports  map[graph.Digest]*cube.Version
 	holders  map[cube.Array]*cube.Cube // of imports
 }
 
@@ -154,7 +154,7 @@ func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 	c.Workers = max(1, c.Workers)
 	b := &build{Config: c, ws: ws, plan: plan, sched: newScheduler(plan, c.Shuffle),
 		slots: semaphore.NewWeighted(int64(c.Workers)), verts: map[*graph.Vertex]*vertex{}, moves: map[string]cube.Head{},
-		imports: map[graph.Digest]cube.Array{}, holders: map[cube.Array]*cube.Cube{}}
+		imports: map[graph.Digest]*cube.Version{}, holders: map[cube.Array]*cube.Cube{}}
 	b.result.Versions = map[string]graph.Digest{}
 	for _, v := range plan.Vertices {
 		s, err := v.Shared(ws, c.Host)
