@@ -96,8 +96,13 @@ var readable = sync.OnceValues(func() (string, error) {
 
 func (e *engine) pid() int { return e.cmd.Process.Pid }
 
-// signal sends a signal to the whole process group, as a terminal does.
-func (e *engine) signal(s syscall.Signal) { _ = syscall.Kill(-e.pid(), s) }
+// signal sends a signal to the whole process group, as a terminal does. It does
+// nothing once the program has ended: the group's number may be another's then.
+func (e *engine) signal(s syscall.Signal) {
+	if !e.ended() {
+		_ = syscall.Kill(-e.pid(), s)
+	}
+}
 
 // signalAlone sends a signal to the program and nothing that it started.
 func (e *engine) signalAlone(s syscall.Signal) { _ = e.cmd.Process.Signal(s) }

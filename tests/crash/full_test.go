@@ -83,7 +83,8 @@ func saysFull(t *testing.T, code int, output string) {
 // fillUp builds in a room that grows a little whenever that fails for want of
 // it. After each failure the cube must be as it was, which before checks, or,
 // where only its plain view was left to be made, as it should become. It
-// returns how often the build failed, and the engines.
+// returns how often the build failed, and the engines. A step must be more than
+// what the record of a failed run takes.
 func (w *workspace) fillUp(r *room, step int, before func(), want result) (failures int, engines []*engine) {
 	w.t.Helper()
 	for {
@@ -163,7 +164,7 @@ func TestAFullDiskDuringTheFirstBuildOfACube(t *testing.T) {
 	w.moveInto(r)
 	r.size = r.used()
 	r.grow(0)
-	failures, engines := w.fillUp(r, long(4, 40), func() {
+	failures, engines := w.fillUp(r, long(24, 40), func() {
 		if w.hasHeads() {
 			t.Error("a head has moved")
 		}
