@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,21 +21,15 @@ import (
 // so that no digit is lost. NaN and infinities are errors, as in encoding/json,
 // and so are duplicate keys.
 func Canonical(v any) ([]byte, error) {
-	raw, ok := v.(json.RawMessage)
-	if !ok {
-		var err error
-		if raw, err = json.Marshal(v); err != nil {
-			return nil, fmt.Errorf("canonical JSON: %w", err)
-		}
-	} else if !json.Valid(raw) {
-		return nil, errors.New("canonical JSON: not JSON")
+	if v == nil {
+		return []byte("null"), nil
 	}
-	c := canon{src: raw}
-	out, err := c.value(make([]byte, 0, len(raw)))
+	r := reflect.ValueOf(v)
+	b, err := encoderOf(r.Type())(make([]byte, 0, 1024), r)
 	if err != nil {
 		return nil, fmt.Errorf("canonical JSON: %w", err)
 	}
-	return out, nil
+	return b, nil
 }
 
 // hashCanonical digests v's canonical JSON under a domain prefix, so that no
@@ -208,16 +202,10 @@ const maxExact = 1 << 53
 
 func appendNumber(b []byte, n string) ([]byte, error) {
 	if i, err := strconv.ParseInt(n, 10, 64); err == nil {
-		if i >= -maxExact && i <= maxExact {
-			return strconv.AppendInt(b, i, 10), nil
-		}
-		if i < 0 {
-			return fmt.Appendf(b, `"int:-0x%x"`, -uint64(i)), nil
-		}
-		return fmt.Appendf(b, `"int:0x%x"`, i), nil
+		return appendInt(b, i), nil
 	}
 	if u, err := strconv.ParseUint(n, 10, 64); err == nil {
-		return fmt.Appendf(b, `"int:0x%x"`, u), nil
+		return appendUint(b, u), nil
 	}
 	f, err := strconv.ParseFloat(n, 64)
 	if err != nil || math.IsInf(f, 0) {
@@ -229,6 +217,23 @@ func appendNumber(b []byte, n string) ([]byte, error) {
 	// encoding/json prints doubles as ECMAScript does.
 	s, err := json.Marshal(f)
 	return append(b, s...), err
+}
+
+func appendInt(b []byte, i int64) []byte {
+	switch {
+	case i < -maxExact:
+		return fmt.Appendf(b, `"int:-0x%x"`, -uint64(i))
+	case i > maxExact:
+		return fmt.Appendf(b, `"int:0x%x"`, i)
+	}
+	return strconv.AppendInt(b, i, 10)
+}
+
+func appendUint(b []byte, u uint64) []byte {
+	if u > maxExact {
+		return fmt.Appendf(b, `"int:0x%x"`, u)
+	}
+	return strconv.AppendUint(b, u, 10)
 }
 
 const hexDigits = "0123456789abcdef"
