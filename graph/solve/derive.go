@@ -61,9 +61,10 @@ func (b *build) settle(ctx context.Context) error {
 			return err
 		}
 		if known {
-			n.state, n.prefix, n.next = complete, n.total, n.total
+			n.end(complete)
 		}
 	}
+	b.sched.rank()
 	return nil
 }
 

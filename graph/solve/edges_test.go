@@ -283,18 +283,18 @@ func TestNoTileIsHandedOutWhileADerivationIsLookedUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newScheduler(plan, 0)
+	s := newScheduler(plan, 0, 1)
 	n := s.nodes[0]
-	first, ok := n.take(false)
+	first, ok := n.take(false, 64)
 	if !ok || first.what != probe {
 		t.Fatalf("%+v %v", first, ok)
 	}
-	if second, ok := n.take(false); ok {
+	if second, ok := n.take(false, 64); ok {
 		t.Errorf("meanwhile %+v", second)
 	}
 	s.active++
 	s.probed(first, false)
-	if next, ok := n.take(false); !ok || next.what != making {
+	if next, ok := n.take(false, 64); !ok || next.what != making {
 		t.Errorf("%+v %v", next, ok)
 	}
 }

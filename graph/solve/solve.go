@@ -126,6 +126,7 @@ type build struct {
 	plan  *graph.Plan
 	sched *scheduler
 	slots *semaphore.Weighted
+	crew  *crew // while it works
 	verts map[*graph.Vertex]*vertex
 
 	mu       sync.Mutex // guards all below, and the order of events
@@ -152,7 +153,7 @@ type vertex struct {
 
 func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 	c.Workers = max(1, c.Workers)
-	b := &build{Config: c, ws: ws, plan: plan, sched: newScheduler(plan, c.Shuffle),
+	b := &build{Config: c, ws: ws, plan: plan, sched: newScheduler(plan, c.Shuffle, c.Workers),
 		slots: semaphore.NewWeighted(int64(c.Workers)), verts: map[*graph.Vertex]*vertex{}, moves: map[string]cube.Head{},
 		imports: map[graph.Digest]*cube.Version{}, holders: map[cube.Array]*cube.Cube{}}
 	b.result.Versions = map[string]graph.Digest{}
@@ -192,25 +193,26 @@ func (b *build) work(ctx context.Context) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	// One goroutine more than workers looks up and stages while all run.
-	hands := b.Workers + 1
+	hands, spare := b.Workers+1, 4*b.Workers
 	if b.Single {
-		hands = 1
+		hands, spare = 1, 0
 	}
+	b.crew = &crew{size: hands, at: hands, spare: spare, call: func() { g.Go(func() error { return b.worker(ctx) }) }}
 	for range hands {
-		g.Go(func() error { return b.worker(ctx) })
+		b.crew.call()
 	}
 	err := g.Wait()
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
 	if err == nil {
-		err = b.sched.ended()
+		err = b.sched.unended()
 	}
 	return err
 }
 
 func (b *build) worker(ctx context.Context) error {
-	for {
+	for !b.crew.leave() {
 		t, ok := b.sched.take()
 		if !ok {
 			return ctx.Err()
@@ -220,6 +222,7 @@ func (b *build) worker(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // do does one task. Its error is the machine's, and ends the build.
@@ -244,7 +247,7 @@ func (b *build) do(ctx context.Context, t task) error {
 	if done.Outcome == Failed && !b.KeepGoing {
 		b.sched.stop()
 	}
-	b.sched.finish(t, done.Outcome)
+	b.sched.finish(t, done.Outcome, done.Wall)
 	return nil
 }
 

@@ -34,7 +34,9 @@ type job struct {
 // tile brings one tile to its end. The error is the machine's.
 func (b *build) tile(ctx context.Context, v *vertex, t task) (TileDone, error) {
 	j := &job{vertex: v, tile: t.node.tile(t.index)}
-	j.windows = v.Windows(j.tile)
+	if j.windows = t.windows; j.windows == nil {
+		j.windows = v.Windows(j.tile)
+	}
 	if b.sched.blocked(t, j.windows) {
 		return j.done(Blocked, nil), nil
 	}
@@ -250,30 +252,53 @@ func (b *build) known(ctx context.Context, j *job) (TileDone, bool, error) {
 	return b.knownFailure(j)
 }
 
-// claimAndRun runs the action, unless another build does so first.
+// claimAndRun runs the action, unless another build does so first. An action
+// is claimed when it can begin, and not sooner: another build may have room.
 func (b *build) claimAndRun(ctx context.Context, j *job) (TileDone, error) {
-	claims := b.Cube.Claims()
-	release, ok, err := claims.Claim(ctx, j.id)
+	free, err := b.reserve(ctx, j)
+	if err != nil {
+		return TileDone{}, err
+	}
+	defer func() { free() }()
+	release, ok, err := b.Cube.Claims().Claim(ctx, j.id)
 	if err != nil {
 		return TileDone{}, err
 	}
 	if !ok {
-		b.emit(Waiting{Vertex: j.Vertex, Tile: j.tile, Action: j.id})
-		if release, err = claims.Wait(ctx, j.id); err != nil {
+		free()
+		if release, err = b.await(ctx, j); err != nil {
 			return TileDone{}, err
 		}
 	}
-	defer release()
-	if done, ok, err := b.known(ctx, j); ok || err != nil {
+	defer func() { release() }()
+	if done, known, err := b.known(ctx, j); known || err != nil {
 		return done, err
 	}
+	if !ok { // the other build did not make it
+		if free, err = b.reserve(ctx, j); err != nil {
+			return TileDone{}, err
+		}
+	}
+	return b.run(ctx, j, free)
+}
+
+// reserve waits until there is room for the action.
+func (b *build) reserve(ctx context.Context, j *job) (free func(), err error) {
 	weight := min(int64(b.Workers), max(1, int64(math.Ceil(j.shared.CPUs))))
 	if err := b.slots.Acquire(ctx, weight); err != nil {
-		return TileDone{}, err
+		return func() {}, err
 	}
-	free := sync.OnceFunc(func() { b.slots.Release(weight) })
-	defer free()
-	return b.run(ctx, j, free)
+	return sync.OnceFunc(func() { b.slots.Release(weight) }), nil
+}
+
+// await waits until nobody else works on the action, and claims it.
+func (b *build) await(ctx context.Context, j *job) (release func(), err error) {
+	b.emit(Waiting{Vertex: j.Vertex, Tile: j.tile, Action: j.id})
+	err = b.crew.stepAside(func() (err error) {
+		release, err = b.Cube.Claims().Wait(ctx, j.id)
+		return err
+	})
+	return release, err
 }
 
 // run runs the action with its retries, and commits what comes out. It calls
@@ -312,7 +337,7 @@ func (b *build) run(ctx context.Context, j *job, free func()) (TileDone, error) 
 			return done, b.rememberFailure(ctx, j, f, done.Log)
 		}
 		b.emit(Retried{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Err: f, Pause: pause})
-		if err := sleep(ctx, pause); err != nil {
+		if err := b.crew.stepAside(func() error { return sleep(ctx, pause) }); err != nil {
 			return done, err
 		}
 	}

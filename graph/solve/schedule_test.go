@@ -1,0 +1,165 @@
+package solve
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+)
+
+// gate is a backend in which some actions wait until enough others have run.
+type gate struct {
+	Backend
+	holds func(a containers.Action) bool
+	after int // others
+
+	mu   sync.Mutex
+	ran  int
+	open chan struct{}
+}
+
+func newGate(b Backend, after int, holds func(containers.Action) bool) *gate {
+	return &gate{Backend: b, holds: holds, after: after, open: make(chan struct{})}
+}
+
+func (g *gate) Run(ctx context.Context, a containers.Action) (*containers.Result, error) {
+	if g.holds(a) {
+		select {
+		case <-g.open:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		return g.Backend.Run(ctx, a)
+	}
+	r, err := g.Backend.Run(ctx, a)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ran++; g.ran == g.after {
+		close(g.open)
+	}
+	return r, err
+}
+
+// corner says that an action is an instance's first tile.
+func corner(instance string) func(containers.Action) bool {
+	return func(a containers.Action) bool {
+		name, _, _ := cutLast(a.Name)
+		return name == instance && a.Outputs[instance].Box.Y.Lo == 0 && a.Outputs[instance].Box.X.Lo == 0
+	}
+}
+
+func TestATileThatIsLateHoldsUpOnlyWhatReadsIt(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	// Of 4 × 4 tiles the first of base is read by 2 × 2 of one, and those by 3 × 3
+	// of two.
+	g := newGate(e.backend, 15+12+7, corner("base"))
+	within(t, func(ctx context.Context) {
+		if _, err := e.run(chain(), func(c *Config) { c.Workers, c.Backend = 2, limited{g, ctx} }, "two"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// limited ends its actions with a context of its own, too.
+type limited struct {
+	Backend
+	ctx context.Context
+}
+
+func (l limited) Run(ctx context.Context, a containers.Action) (*containers.Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })()
+	return l.Backend.Run(ctx, a)
+}
+
+func TestABuildThatWaitsForAnotherDoesTheRest(t *testing.T) {
+	t.Parallel()
+	e, ws := newEnv(t), chain()
+	first := newGate(e.backend, 0, corner("base"))
+	second := newGate(e.backend, 15, func(containers.Action) bool { return false })
+	first.open = second.open // the first build's only worker waits for all that the second can do
+	plan, err := graph.Resolve(*ws, "base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, func(ctx context.Context) {
+		var both sync.WaitGroup
+		begun := make(chan struct{})
+		for i, g := range []*gate{first, second} {
+			cfg := Config{Cube: e.open(), Backend: limited{g, ctx}, Provider: nothing{}, Workers: 1, Events: func(ev Event) error {
+				if _, ok := ev.(Started); ok && i == 0 {
+					close(begun)
+					begun = nil
+				}
+				return nil
+			}}
+			if i == 1 {
+				select {
+				case <-begun:
+				case <-ctx.Done():
+				}
+			}
+			both.Go(func() {
+				if _, err := Run(ctx, ws, plan, cfg); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+	})
+	if n := len(e.backend.took()); n != 16 {
+		t.Errorf("%d tiles were made, want each of 16 once", n)
+	}
+}
+
+// branches is a workspace with two branches: of one a long computation reads
+// all tiles, of the other each tile is read alone.
+func branches() *graph.Workspace {
+	ws := chain()
+	tiles := graph.Capabilities{Tiles: true}
+	ws.Instances = []graph.Instance{
+		{Name: "forcing", Manifest: graph.Manifest{Capabilities: tiles, Produces: []graph.VarSpec{{Name: "forcing"}}}},
+		{Name: "model", Manifest: graph.Manifest{Needs: []graph.DataNeed{{Variable: "forcing"}}, Produces: []graph.VarSpec{{Name: "model"}}}},
+		{Name: "terrain", Manifest: graph.Manifest{Capabilities: tiles, Produces: []graph.VarSpec{{Name: "terrain"}}}},
+		{Name: "slope", Manifest: graph.Manifest{Capabilities: tiles, Needs: []graph.DataNeed{{Variable: "terrain", Halo: grid.Halo{Y: 1, X: 1}}},
+			Produces: []graph.VarSpec{{Name: "slope"}}}},
+	}
+	return ws
+}
+
+func TestWhatTheRestWaitsForLongestGoesFirst(t *testing.T) {
+	t.Parallel()
+	plan, err := graph.Resolve(*branches(), "model", "slope")
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := func(model time.Duration) (names []string) {
+		s := newScheduler(plan, 0, 2)
+		for _, n := range s.nodes {
+			n.expected = time.Second
+			if n.vertex.Name == "model" {
+				n.expected = model
+			}
+		}
+		s.rank()
+		for _, n := range s.ranked {
+			names = append(names, n.vertex.Name)
+		}
+		return names
+	}
+	// With nothing long ahead the nearest to the targets goes first: few tiles
+	// are alive at once.
+	if got, want := order(time.Second), []string{"slope", "terrain", "model", "forcing"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got, want := order(time.Hour), []string{"forcing", "slope", "terrain", "model"}; !slices.Equal(got, want) {
+		t.Errorf("before a long computation: %v, want %v", got, want)
+	}
+}
