@@ -94,7 +94,7 @@ func (c *Cube) putTile(ctx context.Context, l Layout, box grid.Box, values []byt
 		return nil, err
 	}
 	refs := make([]ChunkRef, w.span.Len())
-	err = parallel(ctx, c.conf.Parallel, len(refs), func(ctx context.Context, i int) (err error) {
+	err = parallel(ctx, c.hands(len(values)), len(refs), func(ctx context.Context, i int) (err error) {
 		refs[i], err = w.put(ctx, i)
 		return err
 	})
@@ -135,6 +135,15 @@ func (l Layout) wholeChunks(box grid.Box) error {
 		return fmt.Errorf("box is not whole chunks of %+v: %w", l.Chunk, ErrOutside)
 	}
 	return nil
+}
+
+// hands is how many goroutines are worth their price for so many bytes.
+func (c *Cube) hands(bytes int) int {
+	const alone = 128 << 10
+	if bytes <= alone {
+		return 1
+	}
+	return c.conf.Parallel
 }
 
 // parallel calls f with 0 to n−1, at most limit at once. Without an error it has

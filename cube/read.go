@@ -43,7 +43,7 @@ func (c *Cube) readWindow(ctx context.Context, a Array, box grid.Box, dst []byte
 	}
 	s := l.Touched(box)
 	ny, nx := s.Y.Len(), s.X.Len()
-	return parallel(ctx, c.conf.Parallel, int(s.Len()), func(ctx context.Context, i int) error {
+	return parallel(ctx, c.hands(len(dst)), int(s.Len()), func(ctx context.Context, i int) error {
 		n := int64(i)
 		return r.chunk(ctx, a, s.T.Lo+n/nx/ny, s.Y.Lo+n/nx%ny, s.X.Lo+n%nx)
 	})
