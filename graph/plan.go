@@ -152,6 +152,22 @@ func (v *Vertex) window(b *Binding, tile grid.Box) Window {
 	return w
 }
 
+// Readers returns the cells of the vertex's own grid whose tiles' windows of an
+// input may meet a box of the input's cells, where both lie on one lattice; it
+// is empty in space where none does.
+func (v *Vertex) Readers(b *Binding, box grid.Box) grid.Box {
+	halo := b.Need.Halo
+	out := grid.Box{Y: box.Y.Grow(halo.Y, halo.Y), X: box.X.Grow(halo.X, halo.X), T: v.Box.T}
+	if b.Need.Kind == Time && !b.Need.Time.All && v.Box.T.Len() > 0 {
+		out.T = box.T.Grow(b.Need.Time.After, b.Need.Time.Before)
+	}
+	out = out.Intersect(v.Box)
+	if v.Box.T.Len() > 0 && out.T.Len() == 0 {
+		return grid.Box{}
+	}
+	return out
+}
+
 // timeRange is the range of steps that a need's tile covers before its halo: a
 // vertex without time of its own sees all of it.
 func (v *Vertex) timeRange(n DataNeed, tile, domain grid.Range) grid.Range {

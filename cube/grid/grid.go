@@ -145,6 +145,20 @@ func (b Box) Intersect(o Box) Box {
 	return Box{b.T.Intersect(o.T), b.Y.Intersect(o.Y), b.X.Intersect(o.X)}
 }
 
+// Meets reports whether both boxes share a cell, at some time where both have
+// one.
+func (b Box) Meets(o Box) bool {
+	timeless := b.T.Len() == 0 || o.T.Len() == 0
+	return !b.Intersect(o).Empty() && (timeless || b.T.Intersect(o.T).Len() > 0)
+}
+
+// Union returns the smallest box that holds both, neither of which is empty.
+func (b Box) Union(o Box) Box {
+	return Box{b.T.union(o.T), b.Y.union(o.Y), b.X.union(o.X)}
+}
+
+func (r Range) union(o Range) Range { return Range{min(r.Lo, o.Lo), max(r.Hi, o.Hi)} }
+
 // Contains reports whether o lies wholly in b.
 func (b Box) Contains(o Box) bool {
 	return b.T.Contains(o.T) && b.Y.Contains(o.Y) && b.X.Contains(o.X)

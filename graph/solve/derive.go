@@ -40,7 +40,8 @@ func LoadDerived(c *cube.Cube, key graph.Digest) (*Derived, error) {
 }
 
 // settle looks up, in order, the derivation of every vertex whose inputs are
-// all known. A build with nothing to do does nothing else.
+// all known, and has those that are not known keep what they can of their
+// heads. A build with nothing to do only looks up.
 func (b *build) settle(ctx context.Context) error {
 	for _, n := range b.sched.nodes {
 		for _, in := range n.vertex.Inputs {
@@ -52,16 +53,19 @@ func (b *build) settle(ctx context.Context) error {
 				return fmt.Errorf("%s: %s: %w", n.vertex.Name, in.Variable, err)
 			}
 		}
-		if !n.inputsKnown() {
-			continue
+		if n.inputsKnown() {
+			n.probed = true
+			known, err := b.probe(b.verts[n.vertex])
+			if err != nil {
+				return err
+			}
+			if known {
+				n.end(complete)
+				continue
+			}
 		}
-		n.probed = true
-		known, err := b.probe(b.verts[n.vertex])
-		if err != nil {
-			return err
-		}
-		if known {
-			n.end(complete)
+		if err := b.reuse(ctx, b.verts[n.vertex], n); err != nil {
+			return fmt.Errorf("%s: %w", n.vertex.Name, err)
 		}
 	}
 	b.sched.rank()
@@ -140,6 +144,9 @@ func (b *build) probe(v *vertex) (bool, error) {
 // there, its builders become versions.
 func (b *build) complete(ctx context.Context, v *vertex, n *node, whole bool) error {
 	done := VertexDone{Vertex: v.Vertex, Count: n.count, Wall: time.Since(v.started)}
+	b.mu.Lock()
+	b.result.Count.Hit += n.kept // the others were counted one by one
+	b.mu.Unlock()
 	if !whole {
 		b.emit(done)
 		return nil

@@ -159,7 +159,7 @@ func (s *story) build(dir string, m *machine, c Config) (*Result, error) {
 		s.t.Fatal(err)
 	}
 	defer db.Close()
-	ws := s.world.workspace()
+	ws := s.workspace(db)
 	plan, err := graph.Resolve(*ws, s.world.targets()...)
 	if err != nil {
 		s.fatalf("plan: %v", err)
@@ -180,6 +180,34 @@ func (s *story) build(dir string, m *machine, c Config) (*Result, error) {
 		s.readable(db, name, v)
 	}
 	return got, err
+}
+
+// workspace is the world's, with what it imports put into a cube.
+func (s *story) workspace(db *cube.Cube) *graph.Workspace {
+	s.t.Helper()
+	ws := s.world.workspace()
+	for name, in := range ws.Imports {
+		l := cube.Layout{Spec: in.Spec.WithDefaults(), Grid: in.Grid, Chunk: grid.Tiling{T: 1, Y: 4, X: 4}}
+		b, err := db.NewBuilder(s.t.Context(), l)
+		if err != nil {
+			s.fatalf("import: %v", err)
+		}
+		l = b.Layout()
+		refs, err := db.PutTile(s.t.Context(), l, l.Domain(), s.world.field.values(l))
+		if err == nil {
+			err = b.Set(s.t.Context(), l.Domain(), refs)
+		}
+		var v *cube.Version
+		if err == nil {
+			v, err = b.Finish(s.t.Context())
+		}
+		if err != nil {
+			s.fatalf("import: %v", err)
+		}
+		in.Version = v.Digest()
+		ws.Imports[name] = in
+	}
+	return ws
 }
 
 // readable reads the whole of a version.
@@ -279,7 +307,7 @@ func (s *story) cutShort(arrange func(m *machine, c *Config, stop func())) {
 		s.t.Fatal(err)
 	}
 	defer db.Close()
-	ws := s.world.workspace()
+	ws := s.workspace(db)
 	plan, err := graph.Resolve(*ws, s.world.targets()...)
 	if err != nil {
 		s.fatalf("plan: %v", err)
@@ -345,7 +373,33 @@ type world struct {
 	box       grid.Box
 	time      bool
 	tiling    grid.Tiling
+	field     *field // nil: nothing is imported
 	instances []instance
+}
+
+// field is a variable that is imported, and of which some cells are edited.
+type field struct {
+	kind  graph.Kind
+	edits [][3]int64 // (t, y, x)
+}
+
+func (f *field) values(l cube.Layout) (b []byte) {
+	d := l.Domain()
+	steps := max(1, d.T.Len())
+	for t := range steps {
+		for y := d.Y.Lo; y < d.Y.Hi; y++ {
+			for x := d.X.Lo; x < d.X.Hi; x++ {
+				v := 2*y + 5*x + 3*t
+				for _, e := range f.edits {
+					if e == [3]int64{t, y, x} {
+						v++
+					}
+				}
+				b = appendValue(b, graph.Float32, float64(v))
+			}
+		}
+	}
+	return b
 }
 
 // instance is a producer of chance.
@@ -376,6 +430,13 @@ func newWorld(r *rand.Rand) *world {
 		w.box.T.Hi = w.box.T.Lo + 2 + r.Int64N(4)
 	}
 	kinds := map[string]graph.VarSpec{}
+	if r.IntN(2) == 0 {
+		w.field = &field{kind: graph.Static}
+		if w.time && r.IntN(2) == 0 {
+			w.field.kind = graph.Time
+		}
+		kinds["field"] = graph.VarSpec{Name: "field", Kind: w.field.kind}
+	}
 	for i := range 3 + r.IntN(5) {
 		for range 20 { // most go with what is there
 			more, theirs := w.clone(), maps.Clone(kinds)
@@ -412,7 +473,7 @@ func (w *world) add(r *rand.Rand, i int, kinds map[string]graph.VarSpec) {
 	}
 	for k := range 1 + r.IntN(4)/3 {
 		v := w.someSpec(r, fmt.Sprintf("v%d%c", i, 'a'+k))
-		if i > 0 && k == 0 && r.IntN(4) == 0 { // contribute to what another makes
+		if len(w.instances) > 0 && k == 0 && r.IntN(4) == 0 { // contribute to what another makes
 			other := w.instances[r.IntN(len(w.instances))]
 			spec := other.makes[0]
 			if spec.Kind != graph.File && other.does == in.does && len(in.needs) == 0 {
@@ -473,6 +534,9 @@ func someNeed(r *rand.Rand, variable string, kind graph.Kind) graph.DataNeed {
 
 func (w *world) clone() *world {
 	c := *w
+	if w.field != nil {
+		c.field = &field{w.field.kind, slices.Clone(w.field.edits)}
+	}
 	c.instances = slices.Clone(w.instances)
 	for i := range c.instances {
 		c.instances[i].makes = slices.Clone(c.instances[i].makes)
@@ -484,6 +548,13 @@ func (w *world) clone() *world {
 
 // edit changes one thing and says what.
 func (w *world) edit(r *rand.Rand) string {
+	if w.field != nil && r.IntN(3) > 0 {
+		for range 1 + r.IntN(3)/2 {
+			t, y, x := r.Int64N(2), w.box.Y.Lo+r.Int64N(w.box.Y.Len()), w.box.X.Lo+r.Int64N(w.box.X.Len())
+			w.field.edits = append(w.field.edits, [3]int64{t, y, x})
+		}
+		return fmt.Sprintf("the field is edited at %v", w.field.edits[len(w.field.edits)-1])
+	}
 	in := &w.instances[r.IntN(len(w.instances))]
 	switch r.IntN(15) {
 	case 0, 1, 2:
@@ -577,10 +648,20 @@ func (w *world) workspace() *graph.Workspace {
 			Manifest: graph.Manifest{Needs: in.needs, Produces: made, Capabilities: graph.Capabilities{Tiles: !in.whole, CPUs: in.cpus}},
 		})
 	}
+	if w.field != nil {
+		g := w.grids()[graph.DefaultGrid]
+		g.Box.Y, g.Box.X, g.Box.T = grid.Range{Lo: -16, Hi: 24}, grid.Range{Lo: -16, Hi: 24}, grid.Range{Hi: 9}
+		if w.field.kind == graph.Static {
+			g.Time, g.Box.T = grid.TimeAxis{}, grid.Range{}
+		}
+		ws.Imports = map[string]graph.Import{"field": {Grid: g, Native: 30, Spec: graph.VarSpec{Name: "field", Kind: w.field.kind}}}
+	}
 	return ws
 }
 
-func (w *world) targets() []string { return w.workspace().Variables() }
+func (w *world) targets() []string {
+	return slices.DeleteFunc(w.workspace().Variables(), func(v string) bool { return v == "field" })
+}
 
 // plans reports whether the workspace can be planned, and is small.
 func (w *world) plans() bool {

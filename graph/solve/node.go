@@ -33,6 +33,8 @@ type node struct {
 	span   grid.Span
 	total  int64
 	order  shuffle
+	todo   []int64 // where tiles are kept: the others, in order
+	kept   int64   // tiles whose results a former version holds
 
 	state  state
 	probed bool  // its derivation was looked up
@@ -62,6 +64,9 @@ func (n *node) ended() bool { return n.state == complete || n.state == partial }
 
 // take returns the node's next task, if it has one that is ready.
 func (n *node) take(stopped bool, most int) (task, bool) {
+	if n.state == waiting && n.probed && n.next == n.places() && n.parked == 0 && len(n.ready) == 0 {
+		n.state = running
+	}
 	if n.state == running && n.done.prefix == n.total && n.inputsDone() {
 		n.state = ending
 		return task{node: n, what: closing}, true
@@ -82,11 +87,25 @@ func (n *node) take(stopped bool, most int) (task, bool) {
 	if !n.look(most) {
 		return task{}, false
 	}
-	t := n.ready.pop()
-	if n.next == n.total && n.parked == 0 && len(n.ready) == 0 {
-		n.state = running
+	return n.ready.pop(), true
+}
+
+// places is how many tiles are to be looked at.
+func (n *node) places() int64 { return n.total - n.kept }
+
+// at is the tile in a place of the order in which they are looked at.
+func (n *node) at(place int64) int64 {
+	if n.kept > 0 {
+		return n.todo[place]
 	}
-	return t, true
+	return n.order.at(place)
+}
+
+// keep has all tiles be done but those of todo, which are in order.
+func (n *node) keep(todo []int64) {
+	n.todo, n.kept = todo, n.total-int64(len(todo))
+	n.count.Hit += n.kept
+	n.done = newTileSet(n.total, todo)
 }
 
 // look reports whether a tile is ready, and looks for one among those that
@@ -96,8 +115,8 @@ func (n *node) look(most int) bool {
 	if n.order.on() && !n.inputsDone() {
 		return false
 	}
-	for len(n.ready) == 0 && n.next < n.total && n.parked < most {
-		n.try(n.order.at(n.next))
+	for len(n.ready) == 0 && n.next < n.places() && n.parked < most {
+		n.try(n.at(n.next))
 		n.next++
 	}
 	return len(n.ready) > 0
@@ -149,7 +168,7 @@ func (n *node) finish(index int64) {
 func (n *node) end(s state) {
 	n.state = s
 	if s == complete {
-		n.next, n.ready, n.done = n.total, nil, tileSet{prefix: n.total}
+		n.next, n.ready, n.done = n.places(), nil, tileSet{prefix: n.total}
 	}
 	watchers, waiters := n.watchers, n.waiters
 	n.watchers, n.waiters = nil, nil

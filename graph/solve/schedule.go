@@ -164,11 +164,11 @@ func (s *scheduler) unended() error {
 	return nil
 }
 
-// open is the number of tiles of the nodes that are not settled.
+// open is the number of tiles that are to be looked at.
 func (s *scheduler) open() (tiles int64) {
 	for _, n := range s.nodes {
 		if n.state != complete {
-			tiles += n.total
+			tiles += n.places()
 		}
 	}
 	return tiles

@@ -128,6 +128,7 @@ type build struct {
 	slots *semaphore.Weighted
 	crew  *crew // while it works
 	verts map[*graph.Vertex]*vertex
+	heads map[string]cube.Head // before the build; nil until they are asked for
 
 	mu       sync.Mutex // guards all below, and the order of events
 	result   Result
@@ -140,11 +141,13 @@ type build struct {
 // vertex is what a build knows of one vertex.
 type vertex struct {
 	*graph.Vertex
+	place    int // in the plan
 	shared   graph.Shared
 	digest   graph.Digest // of shared
 	started  time.Time
 	arrays   []cube.Array    // by output; builders, and versions once it is complete
 	builders []*cube.Builder // by output; nil until the first tile, and of files
+	bases    []*cube.Version // by output; that the builders begin with, nil where with nothing
 	files    []*cube.File    // by output; of kind: file, once it is there
 	once     sync.Once
 	broken   error          // that kept once from making the builders
@@ -157,7 +160,7 @@ func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 		slots: semaphore.NewWeighted(int64(c.Workers)), verts: map[*graph.Vertex]*vertex{}, moves: map[string]cube.Head{},
 		imports: map[graph.Digest]*cube.Version{}, holders: map[cube.Array]*cube.Cube{}}
 	b.result.Versions = map[string]graph.Digest{}
-	for _, v := range plan.Vertices {
+	for i, v := range plan.Vertices {
 		s, err := v.Shared(ws, c.Host)
 		if err != nil {
 			return nil, err
@@ -166,7 +169,7 @@ func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.verts[v] = &vertex{Vertex: v, shared: s, digest: d,
+		b.verts[v] = &vertex{Vertex: v, place: i, shared: s, digest: d,
 			arrays: make([]cube.Array, len(v.Outputs)), builders: make([]*cube.Builder, len(v.Outputs)), files: make([]*cube.File, len(v.Outputs))}
 	}
 	return b, nil

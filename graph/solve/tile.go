@@ -94,7 +94,7 @@ func (b *build) begin(ctx context.Context, v *vertex) error {
 			if o.Spec.Kind == graph.File {
 				continue
 			}
-			builder, err := b.Cube.NewBuilder(ctx, b.layout(v, o))
+			builder, err := b.builder(ctx, v, i)
 			if err != nil {
 				v.broken = fmt.Errorf("%s: %w", o.Variable, err)
 				return
@@ -105,6 +105,26 @@ func (b *build) begin(ctx context.Context, v *vertex) error {
 		}
 	})
 	return v.broken
+}
+
+// builder makes the builder of an output: with what a former version has, but
+// for the tiles that are to be looked at, or with nothing.
+func (b *build) builder(ctx context.Context, v *vertex, i int) (*cube.Builder, error) {
+	layout := b.layout(v, v.Outputs[i])
+	if v.bases == nil {
+		return b.Cube.NewBuilder(ctx, layout)
+	}
+	builder, err := b.Cube.NewBuilderOn(ctx, layout, v.bases[i])
+	if err != nil {
+		return nil, err
+	}
+	n := b.sched.nodes[v.place]
+	for _, tile := range n.todo {
+		if err := builder.Uncover(ctx, v.Outputs[i].OutputBox(n.tile(tile).Box)); err != nil {
+			return nil, err
+		}
+	}
+	return builder, nil
 }
 
 // layout is how an output is stored: tiles are whole chunks.

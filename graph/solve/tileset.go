@@ -12,9 +12,25 @@ type tileSet struct {
 
 const tilesPerPage = 4096
 
-type tilePage struct {
-	words [tilesPerPage / 64]uint64
-	count int
+type tilePage struct{ words [tilesPerPage / 64]uint64 }
+
+// newTileSet holds the first n tiles but some, which are in order.
+func newTileSet(n int64, but []int64) tileSet {
+	if len(but) == 0 {
+		return tileSet{prefix: n}
+	}
+	s := tileSet{prefix: but[0], pages: map[int64]*tilePage{}}
+	for first := but[0] / tilesPerPage * tilesPerPage; first < n; first += tilesPerPage {
+		p := &tilePage{}
+		for i := range min(tilesPerPage, n-first) {
+			p.words[i/64] |= 1 << (i % 64)
+		}
+		s.pages[first/tilesPerPage] = p
+	}
+	for _, i := range but {
+		s.pages[i/tilesPerPage].words[i%tilesPerPage/64] &^= 1 << (i % 64)
+	}
+	return s
 }
 
 func (s *tileSet) has(i int64) bool {
@@ -40,7 +56,6 @@ func (s *tileSet) add(i int64) {
 		s.pages[i/tilesPerPage] = p
 	}
 	p.words[i%tilesPerPage/64] |= 1 << (i % 64)
-	p.count++
 	if i == s.prefix {
 		s.advance()
 	}
