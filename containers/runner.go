@@ -58,6 +58,11 @@ type Spec struct {
 	// Limits bound the payload and all its descendants together.
 	Limits Limits
 
+	// Stdin is what the payload reads as its standard input: nil is /dev/null.
+	// It is handed over as it is, so it should be a pipe or another file that
+	// tells nothing of the host. The caller closes it, after Run at the latest.
+	Stdin *os.File
+
 	// Stdout and Stderr receive the payload's output; nil discards it. An
 	// *os.File is handed over as it is, with no copying in between. They may
 	// be the same. The caller bounds what it keeps.

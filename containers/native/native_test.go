@@ -202,6 +202,25 @@ func TestOutputGoesToItsWriters(t *testing.T) {
 	}
 }
 
+func TestPayloadReadsItsStandardInput(t *testing.T) {
+	r := newRunner(t, native.Config{})
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	io.WriteString(write, "one line\n")
+	write.Close()
+	spec := probe(t, "cat")
+	spec.Stdin = read
+	if got := succeed(t, r, spec); got != "one line\n" {
+		t.Errorf("it read %q", got)
+	}
+	if got := succeed(t, r, probe(t, "cat")); got != "" {
+		t.Errorf("without one it read %q", got)
+	}
+}
+
 type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrShortWrite }

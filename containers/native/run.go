@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -138,8 +139,13 @@ func (r *running) start() (*output, error) {
 		return nil, err
 	}
 	r.config.Stdout, r.config.Stderr, r.config.Tasks = out.stdout, out.stderr, uint8(len(tasks))
+	given := slices.Clone(out.inner)
+	if in := r.spec.Stdin; in != nil {
+		given = append(given, in)
+		r.config.Stdin = uint8(len(given))
+	}
 	var fds []int
-	for _, f := range append(out.inner, tasks...) {
+	for _, f := range append(given, tasks...) {
 		fds = append(fds, int(f.Fd()))
 	}
 	err = r.box.send(r.config, fds)

@@ -7,7 +7,7 @@ import (
 
 // Version is the version of the protocol between engine and init. It changes
 // with every change of what they say to each other.
-const Version = 1
+const Version = 2
 
 // Kinds of Mount.
 const (
@@ -33,9 +33,9 @@ type Config struct {
 	TmpSize uint64
 	// Filter is a seccomp program, as the kernel takes it.
 	Filter []byte
-	// Stdout and Stderr say which descriptor of those that come with the
+	// Stdin, Stdout and Stderr say which descriptor of those that come with the
 	// config is which, counted from one; zero is /dev/null.
-	Stdout, Stderr uint8
+	Stdin, Stdout, Stderr uint8
 	// Tasks is how many descriptors after those are v1 cgroups' task lists,
 	// which the payload is to be born into.
 	Tasks uint8
@@ -77,7 +77,7 @@ func (c *Config) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, c.Processes)
 	b = binary.AppendUvarint(b, c.TmpSize)
 	b = appendBytes(b, c.Filter)
-	return append(b, c.Stdout, c.Stderr, c.Tasks)
+	return append(b, c.Stdin, c.Stdout, c.Stderr, c.Tasks)
 }
 
 // Decode reads what Append wrote. The Config refers to b.
@@ -97,7 +97,7 @@ func Decode(b []byte) (*Config, error) {
 		c.Mounts = append(c.Mounts, m)
 	}
 	c.Processes, c.TmpSize, c.Filter = d.uint(), d.uint(), d.bytes()
-	c.Stdout, c.Stderr, c.Tasks = d.byte(), d.byte(), d.byte()
+	c.Stdin, c.Stdout, c.Stderr, c.Tasks = d.byte(), d.byte(), d.byte(), d.byte()
 	if d.bad || len(d.b) != 0 {
 		return nil, ErrConfig
 	}

@@ -105,7 +105,7 @@ func receiveConfig() (*Config, []int, error) {
 	if err != nil {
 		return nil, nil, wrong("read config", err)
 	}
-	if int(c.Tasks) > len(fds) || int(max(c.Stdout, c.Stderr)) > len(fds)-int(c.Tasks) || len(c.Args) == 0 {
+	if int(c.Tasks) > len(fds) || int(max(c.Stdin, c.Stdout, c.Stderr)) > len(fds)-int(c.Tasks) || len(c.Args) == 0 {
 		return nil, nil, wrong("read config", ErrConfig)
 	}
 	return c, fds, nil
@@ -160,7 +160,7 @@ func startPayload(c *Config, pids int, fds []int) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	output := func(n uint8) uintptr {
+	stream := func(n uint8) uintptr {
 		if n == 0 {
 			return uintptr(null)
 		}
@@ -168,7 +168,7 @@ func startPayload(c *Config, pids int, fds []int) (pid int, err error) {
 	}
 	pid, err = syscall.ForkExec(path, c.Args, &syscall.ProcAttr{
 		Env:   c.Env,
-		Files: []uintptr{uintptr(null), output(c.Stdout), output(c.Stderr)},
+		Files: []uintptr{stream(c.Stdin), stream(c.Stdout), stream(c.Stderr)},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	return pid, blame("start "+path, err)

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -28,6 +29,7 @@ var commands = map[string]func(args []string){
 	"sleep":   func([]string) { time.Sleep(time.Minute) },
 	"read":    read,
 	"write":   write,
+	"cat":     func([]string) { io.Copy(os.Stdout, os.Stdin) },
 	"env":     func([]string) { fmt.Println(strings.Join(os.Environ(), "\n")) },
 	"self":    self,
 	"dial":    dial,
