@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -63,11 +64,26 @@ type Spec struct {
 	// tells nothing of the host. The caller closes it, after Run at the latest.
 	Stdin *os.File
 
+	// Network, where it is set, answers the payload at [NetworkAddress]: it is
+	// called with a socket that listens in the sandbox's own network, from
+	// before the payload starts, and returns when the listener is closed, which
+	// it is when the payload has ended. The payload's network holds nothing but
+	// a loopback device, with or without it: no route, no name server, nothing
+	// of the host's.
+	Network func(net.Listener)
+
 	// Stdout and Stderr receive the payload's output; nil discards it. An
 	// *os.File is handed over as it is, with no copying in between. They may
 	// be the same. The caller bounds what it keeps.
 	Stdout, Stderr io.Writer
 }
+
+// NetworkPort is the port that Spec.Network answers at, on 127.0.0.1, and
+// NetworkAddress both.
+const (
+	NetworkPort    = 3128
+	NetworkAddress = "127.0.0.1:3128"
+)
 
 // MountKind says what a Mount brings.
 type MountKind int

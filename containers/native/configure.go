@@ -29,6 +29,9 @@ func (r *Runner) configure(spec *containers.Spec) (*inside.Config, error) {
 	if c.Dir == "" {
 		c.Dir = "/"
 	}
+	if spec.Network != nil {
+		c.Listen = containers.NetworkPort
+	}
 	if len(c.Args) == 0 || c.Args[0] == "" {
 		return nil, bad("no command")
 	}

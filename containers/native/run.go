@@ -93,7 +93,12 @@ func (r *running) complete(ctx context.Context) (_ *containers.Exit, err error) 
 	if err != nil {
 		return nil, r.because(ctx, err)
 	}
-	if err := r.fill(); err != nil {
+	hangUp, err := r.listen()
+	defer hangUp()
+	if err == nil {
+		err = r.fill()
+	}
+	if err != nil {
 		r.box.kill()
 		out.wait()
 		return nil, r.because(ctx, err)

@@ -7,7 +7,7 @@ import (
 
 // Version is the version of the protocol between engine and init. It changes
 // with every change of what they say to each other.
-const Version = 2
+const Version = 3
 
 // Kinds of Mount.
 const (
@@ -39,6 +39,9 @@ type Config struct {
 	// Tasks is how many descriptors after those are v1 cgroups' task lists,
 	// which the payload is to be born into.
 	Tasks uint8
+	// Listen is the port of 127.0.0.1, in the sandbox's own network, on which a
+	// socket is to listen that the engine serves; zero is none.
+	Listen uint16
 }
 
 // Mount is one entry of Config.Mounts.
@@ -77,7 +80,7 @@ func (c *Config) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, c.Processes)
 	b = binary.AppendUvarint(b, c.TmpSize)
 	b = appendBytes(b, c.Filter)
-	return append(b, c.Stdin, c.Stdout, c.Stderr, c.Tasks)
+	return append(b, c.Stdin, c.Stdout, c.Stderr, c.Tasks, byte(c.Listen), byte(c.Listen>>8))
 }
 
 // Decode reads what Append wrote. The Config refers to b.
@@ -98,6 +101,7 @@ func Decode(b []byte) (*Config, error) {
 	}
 	c.Processes, c.TmpSize, c.Filter = d.uint(), d.uint(), d.bytes()
 	c.Stdin, c.Stdout, c.Stderr, c.Tasks = d.byte(), d.byte(), d.byte(), d.byte()
+	c.Listen = uint16(d.byte()) | uint16(d.byte())<<8
 	if d.bad || len(d.b) != 0 {
 		return nil, ErrConfig
 	}

@@ -9,6 +9,7 @@
 //	engine                              init (process 1 inside)
 //	  start, in new namespaces  ──────►  prepare: /proc, /dev, masks, lo
 //	  Start: Config, descriptors ─────►  assemble: overlay root, mounts
+//	                            ◄──────  Listens: a socket, if asked for
 //	                            ◄──────  Handles: fresh tmpfs, if asked for
 //	  Go, once they are filled  ──────►  pivot, lock down, start the payload
 //	                            ◄──────  Began, then Ended: wait status;

@@ -16,6 +16,7 @@ type Kind byte
 // The kinds of frames. Start and Go are the engine's, the rest the init's.
 const (
 	Start   Kind = 'S' // Version, then a Config; descriptors: output, tasks
+	Listens Kind = 'L' // a listening socket, where Config.Listen asks for one
 	Handles Kind = 'H' // an index into Config.Mounts per descriptor, a byte each
 	Go      Kind = 'G' // the tmpfs are filled
 	Began   Kind = 'B' // the payload is started

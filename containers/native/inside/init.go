@@ -49,6 +49,9 @@ func live() error {
 	if err := resize(c.TmpSize); err != nil {
 		return err
 	}
+	if err := listen(c.Listen, Socket); err != nil {
+		return err
+	}
 	pids, err := openLastPID()
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ var commands = map[string]func(args []string){
 	"env":     func([]string) { fmt.Println(strings.Join(os.Environ(), "\n")) },
 	"self":    self,
 	"dial":    dial,
+	"talk":    talk,
 	"forks":   forks,
 	"eat":     eat,
 	"fill":    fill,
@@ -187,6 +188,17 @@ func dial(addresses []string) {
 		c.Close()
 	}
 	fmt.Println("own loopback:", errno(err))
+}
+
+// talk says something at an address and prints what is answered.
+func talk(args []string) {
+	c, err := net.Dial("tcp", args[0])
+	if err != nil {
+		fmt.Println(errno(err))
+		return
+	}
+	fmt.Fprintln(c, args[1])
+	io.Copy(os.Stdout, c)
 }
 
 // forks makes processes that wait until no more can be made, raw, because the
