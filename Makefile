@@ -39,7 +39,7 @@ peers:
 	@.ci/install python3 python3-venv python3-pip gdal-bin apt-utils
 
 bench: build ## cube beside the programs that it is measured against; BENCH='-update BENCHMARKS.md' keeps it
-	@.ci/install python3 python3-venv python3-pip bubblewrap docker.io ninja-build openssl
+	@.ci/install python3 python3-venv python3-pip bubblewrap docker.io ninja-build bazel-bootstrap openssl
 	$(GO) build -o bin/bench ./tests/bench
 	CUBE_BIN="$(CUBE)" bin/bench $(BENCH)
 

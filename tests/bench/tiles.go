@@ -5,12 +5,11 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/cubebuild/cube/containers"
@@ -18,8 +17,8 @@ import (
 	"github.com/cubebuild/cube/internal/project"
 )
 
-// tiles builds 10,000 tiles and then nothing, beside ninja with as many edges
-// and nothing to do; and a million tiles beside the ten thousand.
+// tiles builds 10,000 tiles and then nothing, beside other programs with as
+// many edges and nothing to do; and a million tiles beside the ten thousand.
 func tiles(ctx context.Context, l *lab) ([]comparison, error) {
 	side := max(10, int(100*math.Sqrt(min(1, l.scale))))
 	few, err := l.filled(ctx, "tiles", side)
@@ -28,10 +27,10 @@ func tiles(ctx context.Context, l *lab) ([]comparison, error) {
 	}
 	defer os.RemoveAll(few)
 	var rows []comparison
-	if ninja, ok := l.find("ninja", "nothing to do beside ninja"); ok {
-		c, err := l.besideNinja(ctx, ninja, few, side*side)
+	for _, p := range l.peers(ctx) {
+		c, err := l.nothingBeside(ctx, p, few, side*side)
 		if err != nil {
-			return nil, err
+			return rows, fmt.Errorf("%s: %w", p.name, err)
 		}
 		rows = append(rows, c)
 	}
@@ -41,28 +40,30 @@ func tiles(ctx context.Context, l *lab) ([]comparison, error) {
 	}
 	defer os.RemoveAll(many)
 	c := comparison{ours: fmt.Sprintf("nothing to do for %d tiles", 100*side*side), theirs: fmt.Sprintf("nothing to do for %d tiles", side*side), unit: "ms", limit: 1.5}
-	c.note, err = l.inTurns(ctx, &c, []string{l.cube, "build", "step"}, many, []string{l.cube, "build", "step"}, few)
+	c.note, err = l.inTurns(ctx, &c, l.rounds(50, 3), []string{l.cube, "build", "step"}, many, []string{l.cube, "build", "step"}, few)
 	return append(rows, c), err
 }
 
-func (l *lab) besideNinja(ctx context.Context, ninja, dir string, n int) (comparison, error) {
-	c := comparison{ours: fmt.Sprintf("`cube build` with nothing to do, %d tiles", n), theirs: fmt.Sprintf("`ninja` with nothing to do, %d edges", n), unit: "ms", limit: 0.8}
-	edges, err := l.ninjaEdges(n)
+// nothingBeside has ours and a peer find that there is nothing to do.
+func (l *lab) nothingBeside(ctx context.Context, p peer, dir string, n int) (c comparison, err error) {
+	c = comparison{ours: fmt.Sprintf("`cube build` with nothing to do, %d tiles", n), theirs: fmt.Sprintf("%s with nothing to do, %d edges", p.what, n), unit: "ms", limit: p.limit}
+	defer func() { err = errors.Join(err, l.forget(ctx, p)) }()
+	edges, err := l.prepare(ctx, p, n, shared)
 	if err != nil {
 		return c, err
 	}
-	defer os.RemoveAll(edges)
-	if err := l.do(ctx, edges, ninja); err != nil { // makes all files
-		return c, err
+	rounds := l.rounds(50, 3)
+	if p.rounds > 0 {
+		rounds = min(rounds, p.rounds)
 	}
-	c.note, err = l.inTurns(ctx, &c, []string{l.cube, "build", "step"}, dir, []string{ninja}, edges)
+	c.note, err = l.inTurns(ctx, &c, rounds, []string{l.cube, "build", "step"}, dir, p.argv, edges)
 	return c, err
 }
 
 // inTurns runs ours and theirs by turns, and says how much memory ours took.
-func (l *lab) inTurns(ctx context.Context, c *comparison, ours []string, here string, theirs []string, there string) (string, error) {
+func (l *lab) inTurns(ctx context.Context, c *comparison, rounds int, ours []string, here string, theirs []string, there string) (string, error) {
 	var rss int64
-	for round := range l.rounds(50, 3) + 2 { // two warm up
+	for round := range rounds + 2 { // two warm up
 		a, err := l.time(ctx, here, ours...)
 		if err != nil {
 			return "", err
@@ -76,23 +77,6 @@ func (l *lab) inTurns(ctx context.Context, c *comparison, ours []string, here st
 		}
 	}
 	return fmt.Sprintf("at most %d MiB resident", rss>>20), nil
-}
-
-// ninjaEdges is a folder of n edges, each of a file of its own.
-func (l *lab) ninjaEdges(n int) (string, error) {
-	dir := l.path("ninja")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	b.WriteString("rule touch\n  command = touch $out\n\n")
-	for i := range n {
-		b.WriteString("build out/" + strconv.Itoa(i) + ": touch base\n")
-	}
-	if err := os.WriteFile(filepath.Join(dir, "base"), nil, 0o644); err != nil {
-		return "", err
-	}
-	return dir, os.WriteFile(filepath.Join(dir, "build.ninja"), []byte(b.String()), 0o644)
 }
 
 // filled is the trivial workspace with side × side tiles, built by the engine
