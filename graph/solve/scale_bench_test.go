@@ -1,7 +1,8 @@
-package solve
+package solve_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -15,7 +16,16 @@ import (
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/lineage"
+	"github.com/cubebuild/cube/lineage/recorder"
 )
+
+// noImages is for backends that open none.
+type noImages struct{}
+
+func (noImages) Layers(context.Context, *graph.Instance) ([]string, error) { return nil, nil }
+func (noImages) Source(context.Context, graph.Source) (string, error)      { return "", nil }
 
 // constant is a backend whose actions do nothing: every cell of a tile is 1.
 // All chunks are one object, so that what is measured is the engine and not the
@@ -78,18 +88,24 @@ func layers(n int64) *graph.Workspace {
 // CUBE_SOAK is set:
 //
 //	CUBE_SOAK=1 go test -run '^$' -bench Tiles -benchtime 1x ./graph/solve
-func BenchmarkTiles(b *testing.B) {
+func BenchmarkTiles(b *testing.B) { atScale(b, false) }
+
+// BenchmarkRecordedTiles is BenchmarkTiles with the lineage of every action
+// written as a build writes it.
+func BenchmarkRecordedTiles(b *testing.B) { atScale(b, true) }
+
+func atScale(b *testing.B, recorded bool) {
 	for _, tiles := range []int64{10_000, 100_000, 1_000_000} {
 		b.Run(strconv.FormatInt(tiles/1000, 10)+"k", func(b *testing.B) {
 			if tiles > 100_000 && os.Getenv("CUBE_SOAK") == "" {
 				b.Skip("CUBE_SOAK is not set")
 			}
-			benchTiles(b, tiles)
+			benchTiles(b, tiles, recorded)
 		})
 	}
 }
 
-func benchTiles(b *testing.B, tiles int64) {
+func benchTiles(b *testing.B, tiles int64, recorded bool) {
 	const perSquare = 27.5 // tiles of all vertices for each tile of the default grid
 	ws := layers(int64(math.Sqrt(float64(tiles) / perSquare)))
 	var done int64
@@ -111,8 +127,13 @@ func benchTiles(b *testing.B, tiles int64) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		r, err := Run(b.Context(), ws, plan, Config{Cube: c, Backend: newConstant(16), Provider: nothing{}, Workers: runtime.NumCPU()})
-		if err != nil {
+		config := solve.Config{Cube: c, Backend: newConstant(16), Provider: noImages{}, Workers: runtime.NumCPU()}
+		end := func() error { return nil }
+		if recorded {
+			config.Events, end = record(ws, c.Path("runs"))
+		}
+		r, err := solve.Run(b.Context(), ws, plan, config)
+		if err := errors.Join(err, end()); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
@@ -126,6 +147,18 @@ func benchTiles(b *testing.B, tiles int64) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(done), "ns/tile")
 	b.ReportMetric(float64(done)/float64(b.N), "tiles")
 	b.ReportMetric(float64(heap>>20), "MiB-heap")
+}
+
+// record writes the lineage of a run.
+func record(ws *graph.Workspace, runs string) (events func(solve.Event) error, end func() error) {
+	w := lineage.Create(runs, lineage.Run{}, lineage.Options{})
+	r := recorder.New(w, recorder.Config{Workspace: ws, Sandbox: "none"})
+	return func(e solve.Event) error {
+			r.Event(e)
+			return r.Err()
+		}, func() error {
+			return w.End(lineage.Succeeded, r.Counts(), nil)
+		}
 }
 
 // watchHeap keeps the most memory that the runtime held in most, until stop is

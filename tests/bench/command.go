@@ -26,25 +26,31 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 // time runs a command in a folder and says what it cost. What it prints goes
 // into a file, which an error quotes.
 func (l *lab) time(ctx context.Context, dir string, argv ...string) (cost, error) {
+	c, _, err := l.run(ctx, dir, l.env, argv...)
+	return c, err
+}
+
+// run is time for a command whose output matters, too.
+func (l *lab) run(ctx context.Context, dir string, env []string, argv ...string) (cost, string, error) {
 	out, err := os.CreateTemp(l.dir, "output-")
 	if err != nil {
-		return cost{}, err
+		return cost{}, "", err
 	}
 	defer os.Remove(out.Name())
 	defer out.Close()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, l.env, out, out
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, out, out
 	started := time.Now()
 	err = cmd.Run()
 	c := cost{wall: time.Since(started)}
+	text, readErr := os.ReadFile(out.Name())
 	if err != nil {
-		text, _ := os.ReadFile(out.Name())
-		return c, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, tail(text))
+		return c, "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, tail(text))
 	}
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		c.rss = u.Maxrss << 10
 	}
-	return c, nil
+	return c, string(text), readErr
 }
 
 // do runs a command whose time does not matter.

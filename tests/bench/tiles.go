@@ -91,7 +91,7 @@ func (l *lab) filled(ctx context.Context, name string, side int) (string, error)
 		return "", err
 	}
 	l.log("tiles: making %d of them", side*side)
-	if err := l.fill(ctx, dir); err != nil {
+	if err := l.fill(ctx, dir, inPlace{}, "step"); err != nil {
 		return "", err
 	}
 	return dir, l.upToDate(ctx, dir)
@@ -108,13 +108,14 @@ func (l *lab) upToDate(ctx context.Context, dir string) error {
 	return err
 }
 
-func (l *lab) fill(ctx context.Context, dir string) error {
+// fill builds a variable with a backend in this process, and shows it.
+func (l *lab) fill(ctx context.Context, dir string, backend solve.Backend, target string) error {
 	p, err := project.Open(project.Config{Dir: dir, Cache: l.path("cache", "cube"), Notice: func(string) {}, Step: func(string) {}})
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	prepared, err := p.Prepare(ctx, "step")
+	prepared, err := p.Prepare(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ func (l *lab) fill(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := solve.Run(ctx, &prepared.Workspace, prepared.Plan, solve.Config{Cube: c, Backend: inPlace{}, Provider: p, Workers: 2}); err != nil {
+	if _, err := solve.Run(ctx, &prepared.Workspace, prepared.Plan, solve.Config{Cube: c, Backend: backend, Provider: p, Workers: 2}); err != nil {
 		return err
 	}
 	return c.View(ctx)
