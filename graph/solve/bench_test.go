@@ -2,7 +2,9 @@ package solve
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -104,4 +106,63 @@ func BenchmarkAllHits(b *testing.B) {
 			}, "two")
 		})
 	}
+}
+
+// BenchmarkOneChange is a build after one cell of an import has changed, of 2 ×
+// 10,000 tiles.
+func BenchmarkOneChange(b *testing.B) {
+	ws := square(100)
+	base := ws.Instances[0].Manifest.Produces[0].WithDefaults()
+	ws.Instances = ws.Instances[1:]
+	dir := b.TempDir()
+	if err := cube.Create(dir); err != nil {
+		b.Fatal(err)
+	}
+	layout := cube.Layout{Spec: base, Grid: ws.Grids[graph.DefaultGrid], Chunk: ws.Tiling}
+	values := make([]byte, layout.Bytes(layout.Domain()))
+	run := func(i int) (*Result, time.Duration) {
+		c, err := cube.Open(dir, cube.Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer c.Close()
+		binary.LittleEndian.PutUint32(values[4*(17*200+31):], math.Float32bits(float32(i)))
+		builder, err := c.NewBuilder(b.Context(), layout)
+		if err != nil {
+			b.Fatal(err)
+		}
+		refs, err := c.PutTile(b.Context(), layout, layout.Domain(), values)
+		if err == nil {
+			err = builder.Set(b.Context(), layout.Domain(), refs)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		v, err := builder.Finish(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Sync(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		ws.Imports = map[string]graph.Import{"base": {Spec: base, Grid: layout.Grid, Version: v.Digest(), Native: 30}}
+		plan, err := graph.Resolve(*ws, "two")
+		if err != nil {
+			b.Fatal(err)
+		}
+		start := time.Now()
+		r, err := Run(b.Context(), ws, plan, Config{Cube: c, Backend: newArithmetic(), Provider: nothing{}, Workers: 2})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return r, time.Since(start)
+	}
+	run(0)
+	var took time.Duration
+	for i := 1; b.Loop(); i++ {
+		r, t := run(i)
+		took += t
+		b.ReportMetric(float64(r.Count.Ran), "ran")
+	}
+	b.ReportMetric(float64(took.Microseconds())/1000/float64(b.N), "ms/build")
 }
