@@ -32,8 +32,9 @@ type Input struct {
 	Spec   graph.VarSpec
 	Grid   grid.Grid // that the window is on
 	Box    grid.Box
-	Values []byte // little-endian, C order; nil for kind: file
-	File   string // host path, of kind: file
+	Values []byte       // little-endian, C order; nil for kind: file
+	Digest graph.Digest // of Values, as the ActionID holds it; zero: not known
+	File   string       // host path, of kind: file
 }
 
 // SourceFile is a source's file on the host and where the container finds it.

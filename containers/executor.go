@@ -18,27 +18,21 @@ import (
 // Executor runs actions: it stages what an action is given, has a [Runner] run
 // it, and takes in what it left. Its methods may be called at once.
 type Executor struct {
-	runner   Runner
-	staging  func() (string, error)
-	inMemory int64
-	watch    time.Duration
+	runner  Runner
+	staging *Staging
+	watch   time.Duration
 }
 
 // ExecutorConfig says what an executor works with.
 type ExecutorConfig struct {
 	Runner Runner
-	// Staging returns an existing directory of the engine's own for what is
-	// too large for memory; it is asked for when that is first needed.
-	Staging func() (string, error)
-	// InMemory is the most bytes of windows, and the largest disk limit, that
-	// an action is given in memory: what it reads and writes then never touches
-	// a disk and leaves nothing to sweep. 0: graph.DefaultDisk.
-	InMemory int64
+	// Staging is where windows and outputs lie while an action runs.
+	Staging *Staging
 }
 
 // NewExecutor returns an executor.
 func NewExecutor(c ExecutorConfig) *Executor {
-	return &Executor{runner: c.Runner, staging: c.Staging, watch: watchInterval, inMemory: cmp.Or(c.InMemory, graph.DefaultDisk)}
+	return &Executor{runner: c.Runner, staging: c.Staging, watch: watchInterval}
 }
 
 // Run runs an action to its end. A *Failure says that the producer failed;
@@ -96,15 +90,22 @@ func (s *staged) finish(ctx context.Context, exit *Exit, a Action) (map[string]O
 
 // staged is an action laid out for its sandbox.
 type staged struct {
-	spec  Spec
-	dir   string // on disk, or "" where all is in memory
-	watch string // the directory that the disk limit bounds, or ""
+	spec     Spec
+	dir      string            // on disk, or "" where all is in memory
+	watch    string            // the directory that the disk limit bounds, or ""
+	inMemory bool              // windows and outputs lie in memory where they can
+	shared   map[string]string // by role: the directory of a window that others have, too
+	give     []func()          // give back what was taken
 }
 
 func (s *staged) remove() {
 	if s.dir != "" {
 		removeAll(s.dir)
 	}
+	for _, f := range s.give {
+		f()
+	}
+	s.give = nil
 }
 
 // full reports whether a payload ended with no room left in what it had of
@@ -148,6 +149,9 @@ func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
 			st.remove()
 		}
 	}()
+	if err := x.makeRoom(ctx, st, &a); err != nil {
+		return nil, err
+	}
 	st.mount(Mount{Kind: Content, Target: graph.RequestPath, Content: a.Request})
 	if err := x.stageInputs(ctx, st, a.Inputs); err != nil {
 		return nil, err
@@ -167,7 +171,7 @@ func (x *Executor) stageWritable(st *staged, a Action) error {
 		dirs = append(dirs, role)
 	}
 	slices.Sort(dirs)
-	if a.Limits.Disk <= x.inMemory {
+	if st.inMemory && a.Limits.Disk <= graph.DefaultDisk {
 		st.mount(Mount{Kind: Tmpfs, Target: graph.OutputDir, Size: a.Limits.Disk, Keep: true, Dirs: dirs})
 		st.mount(Mount{Kind: Tmpfs, Target: graph.ScratchDir, Size: a.Limits.Disk, Keep: true}) // to see whether it is full
 		return nil
@@ -177,12 +181,19 @@ func (x *Executor) stageWritable(st *staged, a Action) error {
 		return err
 	}
 	st.watch = filepath.Join(root, "w")
-	for _, d := range append([]string{"out", "scratch"}, prefixed("out/", dirs)...) {
+	all := append([]string{"out", "scratch"}, prefixed("out/", dirs)...)
+	for _, d := range all {
 		path := filepath.Join(st.watch, d)
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			return err
 		}
 		if err := os.Chmod(path, 0o777); err != nil { // the payload is another user; only w's parent is the engine's alone
+			return err
+		}
+	}
+	epoch := time.Unix(0, 0)
+	for _, d := range all { // once all are made: what is made in a directory changes its times
+		if err := os.Chtimes(filepath.Join(st.watch, d), epoch, epoch); err != nil {
 			return err
 		}
 	}
@@ -205,11 +216,7 @@ func (x *Executor) dir(st *staged) (string, error) {
 	if st.dir != "" {
 		return st.dir, nil
 	}
-	staging, err := x.staging()
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp(staging, "action-")
+	dir, err := x.staging.dir("action-")
 	st.dir = dir
 	return dir, err
 }

@@ -25,3 +25,11 @@ func Fill(ctx context.Context, root *os.Root, inputs []Input) error {
 
 // Watch sets how often an executor looks at what an action has on disk.
 func (x *Executor) Watch(every time.Duration) { x.watch = every }
+
+// Drop removes the windows that nobody uses, and says how many there were.
+func (s *Staging) Drop() (n int) {
+	for s.evict() {
+		n++
+	}
+	return n
+}

@@ -98,14 +98,15 @@ type step struct {
 type bench struct {
 	*containers.Executor
 	staging string
+	room    *containers.Staging
 }
 
-func newBench(t testing.TB, inMemory int64) *bench {
+func newBench(t testing.TB, memory int64) *bench {
 	t.Helper()
 	build(t)
 	b := &bench{staging: t.TempDir()}
-	b.Executor = containers.NewExecutor(containers.ExecutorConfig{Runner: built.runner, InMemory: inMemory,
-		Staging: func() (string, error) { return b.staging, nil }})
+	b.room = containers.NewStaging(containers.StagingConfig{Memory: memory, Dir: func() (string, error) { return b.staging, nil }})
+	b.Executor = containers.NewExecutor(containers.ExecutorConfig{Runner: built.runner, Staging: b.room})
 	t.Cleanup(func() {
 		left, err := os.ReadDir(b.staging)
 		if err != nil || len(left) > 0 {

@@ -17,29 +17,26 @@ import (
 // maxFilled is how many filled mounts an action may have, beside its outputs.
 const maxFilled = 64
 
-// stageInputs lays the windows out below /cube/in, as their needs ask for it,
-// in memory where they are small and on disk otherwise.
+// stageInputs lays the windows out below /cube/in, as their needs ask for it.
 func (x *Executor) stageInputs(ctx context.Context, st *staged, inputs []Input) error {
 	var windows []Input
-	var values int64
 	for _, in := range inputs {
-		if in.Spec.Kind != graph.File {
+		if in.Spec.Kind != graph.File && st.shared[in.Role] == "" {
 			windows = append(windows, in)
-			values += int64(len(in.Values))
 		}
 	}
-	files := len(inputs) - len(windows)
+	binds := len(inputs) - len(windows)
 	switch {
 	case len(inputs) == 0:
 		return nil
-	case values > x.inMemory, files > 0 && len(windows) > maxFilled:
+	case !st.inMemory, binds > 0 && len(windows) > maxFilled:
 		return x.stageOnDisk(ctx, st, inputs)
-	case files == 0:
+	case binds == 0:
 		st.mountTogether(ctx, windows)
 	default:
 		st.mountApart(ctx, windows)
 	}
-	st.mountFiles(inputs)
+	st.mountWhole(inputs)
 	return nil
 }
 
@@ -94,14 +91,18 @@ func (x *Executor) stageOnDisk(ctx context.Context, st *staged, inputs []Input) 
 		return err
 	}
 	st.mount(Mount{Kind: Bind, Source: path, Target: graph.InputDir})
-	st.mountFiles(inputs)
+	st.shared = nil // they are all there
+	st.mountWhole(inputs)
 	return nil
 }
 
-// mountFiles shows the inputs of kind: file where they are.
-func (s *staged) mountFiles(inputs []Input) {
+// mountWhole shows the inputs of kind: file, and the windows that others have,
+// too, where they are.
+func (s *staged) mountWhole(inputs []Input) {
 	for _, in := range inputs {
-		if in.Spec.Kind == graph.File {
+		if dir := s.shared[in.Role]; dir != "" {
+			s.mount(Mount{Kind: Bind, Source: dir, Target: in.Window.Path})
+		} else if in.Spec.Kind == graph.File {
 			s.mount(Mount{Kind: Bind, Source: in.File, Target: in.Window.File})
 		}
 	}

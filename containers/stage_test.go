@@ -29,11 +29,13 @@ import (
 type view struct {
 	Env, Args []string
 	Dir       string
-	Files     []struct {
-		Path, Mode   string
-		Time         int64
-		SHA256, Data string
-	}
+	Files     []file
+}
+
+type file struct {
+	Path, Mode   string
+	Time         int64
+	SHA256, Data string
 }
 
 func (b *bench) look(t testing.TB, a containers.Action) view {
@@ -454,5 +456,36 @@ func BenchmarkRun(b *testing.B) {
 		if err := r.Close(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestAWindowThatManyAreGivenIsTheSameForEach(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	values := ramp(2 << 20)
+	wide := func(format graph.Format) containers.Input {
+		in := window(t, "elevation_"+string(format), graph.VarSpec{DType: graph.Uint8}, format, values)
+		in.Box.Y.Hi, in.Box.X.Hi = in.Box.Y.Lo+1<<10, in.Box.X.Lo+2<<10
+		in.Window.Shape = []int64{1 << 10, 2 << 10}
+		in.Digest = cube.WindowDigest(graph.Uint8, in.Window.Shape, values)
+		return in
+	}
+	var first view
+	for round := range 4 {
+		a := action(t, step{Do: "look"})
+		a.Inputs = []containers.Input{wide(graph.NPY), window(t, "small", graph.VarSpec{}, graph.NPY, ramp(8*6*4)), wide(graph.Zarr)}
+		got := b.look(t, a)
+		if got.sum("/cube/in/elevation_npy/data.npy") != sumOf(array(t, "uint8", values, 1<<10, 2<<10)) {
+			t.Errorf("round %d: other values", round)
+		}
+		got.Files = slices.DeleteFunc(got.Files, func(f file) bool { return strings.HasPrefix(f.Path, graph.SourceDir+"/script/") }) // the test's own
+		if round == 0 {
+			first = got
+		} else if d := cmp.Diff(first.Files, got.Files); d != "" {
+			t.Errorf("round %d: it looks otherwise: %s", round, d)
+		}
+	}
+	if n := b.room.Drop(); n != 2 {
+		t.Errorf("%d windows were kept on disk, want 2", n)
 	}
 }

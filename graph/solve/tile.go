@@ -395,7 +395,7 @@ func (b *build) containerAction(ctx context.Context, j *job) (containers.Action,
 	}
 	for i, w := range j.windows {
 		in := containers.Input{Role: w.Binding.Role, Window: req.Inputs[w.Binding.Role],
-			Spec: w.Binding.Spec(), Grid: w.Grid, Box: w.Box, Values: j.values[i]}
+			Spec: w.Binding.Spec(), Grid: w.Grid, Box: w.Box, Values: j.values[i], Digest: j.action.Windows[j.WindowKey(i)]}
 		if f, ok := fileOf(j.arrays[i]); ok {
 			if in.File, err = b.holder(j.arrays[i]).FilePath(ctx, j.arrays[i], f); err != nil {
 				return a, fmt.Errorf("%s: %w", w.Binding.Variable, err)

@@ -18,7 +18,7 @@ func (f *File) decode() error {
 	r := reader{yamlfile.NewReport()}
 	root := f.doc.Root
 	f.Grids, f.Sources, f.Producers = nil, nil, nil
-	f.Storage, f.Backend, f.Retry = defaultStorage, defaultBackend, defaultRetry
+	f.Storage, f.Staging, f.Backend, f.Retry = defaultStorage, Staging{}, defaultBackend, defaultRetry
 	if root.Kind == yamlfile.Null {
 		root = yamlfile.NewMap()
 		f.doc.Root = root
@@ -34,6 +34,7 @@ func (f *File) decode() error {
 		"producers": func(n *yamlfile.Node) { r.producers(f, n) },
 		"tiles":     yamlfile.Into(&f.Tiles, r.tiling),
 		"storage":   func(n *yamlfile.Node) { r.storage(&f.Storage, n) },
+		"staging":   func(n *yamlfile.Node) { r.staging(&f.Staging, n) },
 		"backend":   func(n *yamlfile.Node) { r.backend(&f.Backend, n) },
 		"retry":     func(*yamlfile.Node) {},
 	})
@@ -334,6 +335,13 @@ func (r reader) storage(s *Storage, n *yamlfile.Node) {
 		},
 		"level":  func(n *yamlfile.Node) { s.Level = int(r.Int(n, 1, 19)) },
 		"chunks": yamlfile.Into(&s.Chunks, r.tiling),
+	})
+}
+
+func (r reader) staging(s *Staging, n *yamlfile.Node) {
+	r.Fields(n, "staging", yamlfile.Fields{
+		"memory": yamlfile.Into(&s.Memory, r.size),
+		"disk":   yamlfile.Into(&s.Disk, r.size),
 	})
 }
 

@@ -32,6 +32,7 @@ type File struct {
 	Producers []Producer // in the order of the file, which is the order of merges
 	Tiles     grid.Tiling
 	Storage   Storage
+	Staging   Staging
 	Backend   Backend
 	Retry     Retry
 
@@ -95,6 +96,12 @@ type Storage struct {
 	Codec  string // zstd, lz4 or none
 	Level  int
 	Chunks grid.Tiling // zero: chosen by the cube
+}
+
+// Staging bounds what the windows and outputs of actions that run take, in bytes.
+type Staging struct {
+	Memory int64 // beyond, they go to disk; 0: 1 GiB
+	Disk   int64 // beyond, actions wait; 0: what there is
 }
 
 // Backend says where actions run.

@@ -304,7 +304,8 @@ func (p *Project) Executor(ctx context.Context) (*containers.Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.executor = containers.NewExecutor(containers.ExecutorConfig{Runner: runner, Staging: sync.OnceValues(p.stage)})
+	p.executor = containers.NewExecutor(containers.ExecutorConfig{Runner: runner,
+		Staging: containers.NewStaging(containers.StagingConfig{Memory: p.File.Staging.Memory, Disk: p.File.Staging.Disk, Dir: sync.OnceValues(p.stage)})})
 	return p.executor, nil
 }
 

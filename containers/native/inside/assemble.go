@@ -21,7 +21,8 @@ type assembly struct {
 	hidden  int // sources hidden behind an overlay so far
 	handles []int
 	indexes []byte
-	filled  []int // mounts that become read-only once they are filled
+	filled  []int    // mounts that become read-only once they are filled
+	made    []string // directories below /cube, by their paths in the base
 }
 
 // assemble makes the file tree and enters it. The tmpfs handles asked for go
@@ -206,6 +207,9 @@ func (a *assembly) mountTmpfs(i int, m *Mount) error {
 			return blame("make "+m.Target+"/"+name, err)
 		}
 	}
+	if err := setEpoch("h"); err != nil {
+		return wrong("set times of "+m.Target, err)
+	}
 	if m.Handle {
 		fd, err := unix.Open("h", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -224,7 +228,10 @@ func (a *assembly) makeOwn(path string) error {
 	if err := unix.Mkdir(path, 0o755); err != nil {
 		return err
 	}
-	return unix.Lchown(path, int(a.config.UID), int(a.config.GID))
+	if err := unix.Lchown(path, int(a.config.UID), int(a.config.GID)); err != nil {
+		return err
+	}
+	return setEpoch(path)
 }
 
 func (a *assembly) tmpfsOptions(size uint64) string {
@@ -262,10 +269,7 @@ func (a *assembly) makeTarget(target string, isDir bool) error {
 	}
 	path := target[1:]
 	if isDir {
-		if err := unix.Mkdir(path, 0o755); err != nil && err != unix.EEXIST {
-			return blame("make "+target, err)
-		}
-		return nil
+		return a.makeDir(path, target)
 	}
 	return blame("make "+target, writeFile(path, "", unix.O_WRONLY|unix.O_CREAT))
 }
@@ -278,11 +282,33 @@ func (a *assembly) makeParents(target string) error {
 		if path[i] != '/' {
 			continue
 		}
-		if err := unix.Mkdir(path[:i], 0o755); err != nil && err != unix.EEXIST {
-			return blame("make "+target, err)
+		if err := a.makeDir(path[:i], target); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (a *assembly) makeDir(path, target string) error {
+	err := unix.Mkdir(path, 0o755)
+	if err == unix.EEXIST {
+		return nil
+	}
+	a.made = append(a.made, path)
+	return blame("make "+target, err)
+}
+
+// dateDirs sets the times of /cube, and of the directories below it, to 1970:
+// what is made in a directory changes them.
+func (a *assembly) dateDirs() error {
+	for i := len(a.made) - 1; i >= 0; i-- {
+		// Where something is mounted, this is what lies below it, or it denies
+		// writing, and has its own times.
+		if err := setEpoch(a.made[i]); err != nil && err != unix.EROFS {
+			return wrong("set times of "+a.made[i], err)
+		}
+	}
+	return wrong("set times of /cube", setEpoch("cube"))
 }
 
 // handOver sends the handles to the engine and waits until it has filled the
@@ -338,6 +364,9 @@ func (a *assembly) waits() bool {
 
 // enter makes root/ the root directory and lets go of everything else.
 func (a *assembly) enter() error {
+	if err := a.dateDirs(); err != nil {
+		return err
+	}
 	if fd, err := a.target("/cube"); err != nil {
 		return wrong("find /cube", err)
 	} else if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {

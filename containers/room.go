@@ -1,0 +1,109 @@
+package containers
+
+import (
+	"context"
+	"os"
+
+	"github.com/cubebuild/cube/graph"
+)
+
+// makeRoom decides where an action's windows and outputs lie, and takes the room
+// for them: in memory where there is some, and on disk otherwise.
+func (x *Executor) makeRoom(ctx context.Context, st *staged, a *Action) error {
+	own, err := x.takePart(ctx, st, a.Inputs)
+	if err != nil {
+		return err
+	}
+	release, ok := x.staging.inMemory(own + outputBytes(a))
+	if st.inMemory = ok; ok {
+		st.give = append(st.give, release)
+		own = 0
+	} else {
+		st.partWith()
+		own = windowBytes(a.Inputs)
+	}
+	if !ok || a.Limits.Disk > graph.DefaultDisk {
+		own += a.Limits.Disk
+	}
+	if own == 0 {
+		return nil
+	}
+	if release, err = x.staging.onDisk(ctx, own); err == nil {
+		st.give = append(st.give, release)
+	}
+	return err
+}
+
+// takePart has the action see the windows that others have, too, and returns
+// the size of its other windows.
+func (x *Executor) takePart(ctx context.Context, st *staged, inputs []Input) (own int64, err error) {
+	st.shared = map[string]string{}
+	for _, in := range inputs {
+		key, err := in.key()
+		if err != nil {
+			return 0, err
+		}
+		dir, leave, err := x.staging.share(ctx, key, int64(len(in.Values)), func(dir string) error {
+			root, err := os.OpenRoot(dir)
+			if err != nil {
+				return err
+			}
+			defer root.Close()
+			return fill(root, func(t *tree) error { return t.input(ctx, ".", in) })
+		})
+		if err != nil {
+			return 0, err
+		}
+		if leave == nil {
+			own += int64(len(in.Values))
+			continue
+		}
+		st.shared[in.Role], st.give = dir, append(st.give, leave)
+	}
+	return own, nil
+}
+
+// partWith gives up the windows that others have, too.
+func (s *staged) partWith() {
+	for _, leave := range s.give {
+		leave()
+	}
+	s.give, s.shared = nil, nil
+}
+
+// key names all that is laid out for a window; it is zero where nobody has
+// hashed its values.
+func (in *Input) key() (graph.Digest, error) {
+	if in.Digest.IsZero() || len(in.Values) < worthSharing {
+		return graph.Digest{}, nil
+	}
+	b, err := graph.Canonical(struct {
+		Role   string             `json:"role"`
+		Window graph.RequestInput `json:"window"`
+		Values graph.Digest       `json:"values"`
+	}{in.Role, in.Window, in.Digest})
+	return graph.Sum(b), err
+}
+
+func windowBytes(inputs []Input) (n int64) {
+	for _, in := range inputs {
+		n += int64(len(in.Values))
+	}
+	return n
+}
+
+// outputBytes is what an action's outputs take: a file may be as large as the
+// action's limit.
+func outputBytes(a *Action) (n int64) {
+	for _, o := range a.Outputs {
+		if o.Kind == graph.File {
+			return a.Limits.Disk
+		}
+		bytes := int64(o.DType.Size())
+		for _, size := range o.Shape {
+			bytes *= size
+		}
+		n += bytes
+	}
+	return n
+}
