@@ -143,6 +143,9 @@ func (b *build) probe(v *vertex) (bool, error) {
 // complete ends a vertex whose tiles are all done: where all of them are
 // there, its builders become versions.
 func (b *build) complete(ctx context.Context, v *vertex, n *node, whole bool) error {
+	for i := range v.last {
+		v.last[i].Store(nil)
+	}
 	done := VertexDone{Vertex: v.Vertex, Count: n.count, Wall: time.Since(v.started)}
 	b.mu.Lock()
 	b.result.Count.Hit += n.kept // the others were counted one by one

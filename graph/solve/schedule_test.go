@@ -163,3 +163,38 @@ func TestWhatTheRestWaitsForLongestGoesFirst(t *testing.T) {
 		t.Errorf("before a long computation: %v, want %v", got, want)
 	}
 }
+
+// reads counts the windows that actions are given, each as often as it was read.
+type reads struct {
+	Backend
+	mu   sync.Mutex
+	seen map[*byte]bool // first bytes of windows
+}
+
+func (r *reads) Run(ctx context.Context, a containers.Action) (*containers.Result, error) {
+	r.mu.Lock()
+	for _, in := range a.Inputs {
+		r.seen[&in.Values[0]] = true
+	}
+	r.mu.Unlock()
+	return r.Backend.Run(ctx, a)
+}
+
+func TestAWindowThatTilesShareIsReadOnce(t *testing.T) {
+	t.Parallel()
+	e, ws := newEnv(t), chain()
+	g := ws.Grids[graph.DefaultGrid]
+	g.Time, g.Box.T = grid.TimeAxis{Step: 3600}, grid.Range{Hi: 24}
+	ws.Grids[graph.DefaultGrid] = g
+	ws.Tiling = grid.Tiling{T: 1} // the whole grid, hour by hour
+	ws.Instances = ws.Instances[:2]
+	ws.Instances[1].Manifest.Produces[0].Kind = graph.Time
+	r := &reads{Backend: e.backend, seen: map[*byte]bool{}}
+	result, err := e.run(ws, func(c *Config) { c.Workers, c.Backend = 1, r }, "one")
+	if err != nil || result.Count.Ran != 1+24 {
+		t.Fatal(result.Count, err)
+	}
+	if n := len(r.seen); n > 2 { // two look at once, perhaps
+		t.Errorf("the static window was read %d times for 24 hours", n)
+	}
+}

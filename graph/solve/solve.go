@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
@@ -152,6 +153,8 @@ type vertex struct {
 	once     sync.Once
 	broken   error          // that kept once from making the builders
 	versions []graph.Digest // by output; set once it is complete
+
+	last []atomic.Pointer[view] // by input: the window that was read last
 }
 
 func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
@@ -170,7 +173,7 @@ func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 			return nil, err
 		}
 		b.verts[v] = &vertex{Vertex: v, place: i, shared: s, digest: d,
-			arrays: make([]cube.Array, len(v.Outputs)), builders: make([]*cube.Builder, len(v.Outputs)), files: make([]*cube.File, len(v.Outputs))}
+			arrays: make([]cube.Array, len(v.Outputs)), builders: make([]*cube.Builder, len(v.Outputs)), files: make([]*cube.File, len(v.Outputs)), last: make([]atomic.Pointer[view], len(v.Inputs))}
 	}
 	return b, nil
 }

@@ -24,9 +24,10 @@ type job struct {
 	windows []graph.Window
 	arrays  []cube.Array // by window
 	request []byte
-	told    *graph.Request // what request says
-	cover   graph.Digest
-	values  [][]byte // by window, once they are read
+	told    *graph.Request      // what request says
+	covers  []graph.CoverWindow // by window
+	cover   graph.Digest        // key
+	values  [][]byte            // by window, once they are read
 	action  graph.Action
 	id      graph.ActionID
 }
@@ -156,7 +157,7 @@ func (b *build) describe(ctx context.Context, j *job) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.Binding.Variable, err)
 		}
-		j.arrays = append(j.arrays, a)
+		j.arrays, j.covers = append(j.arrays, a), append(j.covers, cw)
 		cover.Windows[j.WindowKey(i)] = cw
 	}
 	j.cover, err = cover.Key()
@@ -221,17 +222,43 @@ func (b *build) read(ctx context.Context, j *job) error {
 			j.action.Windows[j.WindowKey(i)] = f.Object
 			continue
 		}
-		values, err := b.window(ctx, j.arrays[i], w)
+		last, err := b.lookAt(ctx, j, i)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.Binding.Variable, err)
 		}
-		spec := w.Binding.Spec()
-		j.values = append(j.values, values)
-		j.action.Windows[j.WindowKey(i)] = cube.WindowDigest(spec.DType, graph.ShapeOf(spec, w.Box), values)
+		j.values = append(j.values, last.values)
+		j.action.Windows[j.WindowKey(i)] = last.digest
 	}
 	var err error
 	j.id, _, err = j.action.ID()
 	return err
+}
+
+// view is a window that was read. Its values are changed by nobody.
+type view struct {
+	cover  graph.CoverWindow
+	grid   grid.Grid
+	box    grid.Box
+	values []byte
+	digest graph.Digest
+}
+
+// lookAt reads and hashes a window, or has it from the last tile that was given
+// the same: one that lies elsewhere in time alone, most often.
+func (b *build) lookAt(ctx context.Context, j *job, i int) (*view, error) {
+	w := j.windows[i]
+	place := &j.vertex.last[i]
+	if v := place.Load(); v != nil && v.cover == j.covers[i] && v.grid == w.Grid && v.box == w.Box {
+		return v, nil
+	}
+	values, err := b.window(ctx, j.arrays[i], w)
+	if err != nil {
+		return nil, err
+	}
+	spec := w.Binding.Spec()
+	v := &view{j.covers[i], w.Grid, w.Box, values, cube.WindowDigest(spec.DType, graph.ShapeOf(spec, w.Box), values)}
+	place.Store(v)
+	return v, nil
 }
 
 func (b *build) window(ctx context.Context, a cube.Array, w graph.Window) ([]byte, error) {
