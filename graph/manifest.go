@@ -55,6 +55,10 @@ type Capabilities struct {
 	Network  []string `json:"network,omitempty"`   // host names it may reach
 	CPUs     float64  `json:"cpus,omitempty"`      // threads
 	CPUClass bool     `json:"cpu_class,omitempty"` // results depend on the CPU's class, so that it is keyed
+	Retry    Retry    `json:"retry,omitzero"`      // when a failed action runs again; a workspace may override it
+	// Checkpoint asks for [CheckpointDir], which is kept from one attempt at an
+	// action to the next.
+	Checkpoint bool `json:"checkpoint,omitempty"`
 	Resources
 }
 

@@ -13,9 +13,10 @@ const (
 	SourceDir      = "/cube/sources"
 	OutputDir      = "/cube/out"
 	ScratchDir     = "/cube/scratch"
-	ArrayFile      = "data.npy"   // of a window or output in format npy
-	InspectionRole = "inspection" // the one output of operation inspect
-	InspectionFile = "data.json"  // of the output "inspection" of operation inspect
+	CheckpointDir  = "/cube/checkpoint" // where the contract asks for it; kept from one attempt to the next
+	ArrayFile      = "data.npy"         // of a window or output in format npy
+	InspectionRole = "inspection"       // the one output of operation inspect
+	InspectionFile = "data.json"        // of the output "inspection" of operation inspect
 )
 
 // RequestVersion is the version of [Request]; a producer refuses others.

@@ -58,6 +58,7 @@ type Instance struct {
 	Grid      string            // "": DefaultGrid
 	Tiling    *grid.Tiling      // nil: the workspace's
 	Resources Resources         // overrides
+	Retry     Retry             // overrides
 	Salt      int               // raised by `cube bump`
 }
 

@@ -186,6 +186,8 @@ type Action struct {
 	Exit     int          `json:"exit"`
 	Reason   string       `json:"reason,omitempty"` // how it ended, where not well
 	Usage    Usage        `json:"usage"`
+	// Failures are the attempts that failed, in order.
+	Failures []Failure `json:"failures,omitempty"`
 	// Windows and Outputs are the digests of what it read and made, by role.
 	Windows    map[string]graph.Digest `json:"windows,omitempty"`
 	Outputs    map[string]graph.Digest `json:"outputs,omitempty"`
@@ -193,6 +195,16 @@ type Action struct {
 	Host       string                  `json:"host,omitempty"`       // where it ran, if not where the run was started
 	Unenforced []string                `json:"unenforced,omitempty"` // limits that the machine could not set
 	LogSize    int64                   `json:"log_size,omitempty"`   // bytes that it printed, kept or not
+}
+
+// Failure is one attempt that failed.
+type Failure struct {
+	Started time.Time     `json:"started"`
+	Wall    time.Duration `json:"wall_ns"`
+	Memory  int64         `json:"memory,omitempty"` // the limit that it had, in bytes
+	Kind    string        `json:"kind"`             // exit, retry, bad_input, signal, timeout, oom, disk or output
+	Exit    int           `json:"exit,omitempty"`
+	Reason  string        `json:"reason"`
 }
 
 // Usage is what an action cost, over all attempts.

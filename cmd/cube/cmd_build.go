@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
-	"github.com/cubebuild/cube/internal/config"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/cubebuild/cube/lineage"
 	"github.com/spf13/cobra"
@@ -77,7 +75,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	rec := newRecording(ctx, a, p, prep, c, targets)
 	cfg := solve.Config{
 		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.run.ID,
-		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: retryPolicy(p.File.Retry), Chunks: p.File.Storage.Chunks,
+		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: p.File.Retry, Chunks: p.File.Storage.Chunks,
 		KeepGoing: o.keepGoing, RetryFailed: o.retryFailed,
 		Events: func(e solve.Event) error { return errors.Join(display.Event(e), rec.event(e)) },
 	}
@@ -140,19 +138,6 @@ func (b lazyBackend) Run(ctx context.Context, action containers.Action) (*contai
 		return nil, err
 	}
 	return x.Run(ctx, action)
-}
-
-// retryPolicy is what cube.yaml says of retries, in the scheduler's words.
-func retryPolicy(r config.Retry) solve.RetryPolicy {
-	p := solve.RetryPolicy{Attempts: r.Attempts, Backoff: r.Backoff, MaxBackoff: r.MaxBackoff}
-	for _, on := range r.On {
-		kind := containers.FailureKind(on)
-		if on == fmt.Sprintf("exit:%d", containers.ExitRetry) {
-			kind = containers.FailedRetry
-		}
-		p.On = append(p.On, kind)
-	}
-	return p
 }
 
 // completeVariables completes the names of variables.

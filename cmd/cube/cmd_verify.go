@@ -89,7 +89,7 @@ func runVerify(ctx context.Context, a *app, o verifyOptions, name string) (err e
 	defer func() { err = errors.Join(err, stage.Close()) }()
 	conf := verify.Config{Dir: stage.Dir, Workspace: &prep.Workspace, Plan: plan, Compare: options, Watch: a.watch,
 		Solve: solve.Config{Imports: []*cube.Cube{g.cube}, Backend: lazyBackend{g.proj.Executor}, Provider: g.proj, Host: hostOf(prep.Plan),
-			Workers: o.workers(g.proj), Retry: retryPolicy(g.proj.File.Retry), Chunks: g.proj.File.Storage.Chunks}}
+			Workers: o.workers(g.proj), Retry: g.proj.File.Retry, Chunks: g.proj.File.Storage.Chunks}}
 	for _, name := range names {
 		side, err := g.side(ctx, g.heads[name].Version)
 		if err != nil {

@@ -73,7 +73,8 @@ type TileDone struct {
 	Started    time.Time
 	Wall       time.Duration // staging to commit
 	Attempts   int
-	Usage      containers.Usage
+	Failed     []Attempt        // those that failed, in order
+	Usage      containers.Usage // of all attempts
 	Unenforced []string
 	Log        []byte
 	Err        error

@@ -1,39 +1,77 @@
 package solve
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/graph"
 )
 
-// RetryPolicy says which failures are tried again, how often, and after what
-// pause. The zero value tries nothing again.
-type RetryPolicy struct {
-	Attempts   int           // in all; 0 and 1 are the same
-	Backoff    time.Duration // before the second attempt; it doubles from there
-	MaxBackoff time.Duration // 0: no bound
-	On         []containers.FailureKind
+// retries decides what follows a failed attempt at one action.
+type retries struct {
+	graph.Retry
+	machine func() int64 // memory of the machine, in bytes; 0 where it is unknown
 }
 
-// DefaultRetry tries again what asks for it (exit 75) and what was killed.
-var DefaultRetry = RetryPolicy{Attempts: 3, Backoff: time.Second, MaxBackoff: time.Minute,
-	On: []containers.FailureKind{containers.FailedRetry, containers.FailedSignal}}
-
-// next says whether another attempt follows a failed one, and after what
-// pause: exponential, with up to half of it left to chance, so that many
-// actions that failed together do not come back together.
-func (p RetryPolicy) next(attempt int, f *containers.Failure) (time.Duration, bool) {
-	if attempt >= p.Attempts || !slices.Contains(p.On, f.Kind) {
-		return 0, false
+// next is what follows a failed attempt, the how-manieth of which is given with
+// the memory limit that it had: another one, after a pause and with so much
+// memory, or none.
+func (r retries) next(attempt int, f *containers.Failure, memory int64) (pause time.Duration, more int64, again bool) {
+	if attempt >= r.Attempts || !r.covers(f) {
+		return 0, memory, false
 	}
-	pause := p.Backoff << min(attempt-1, 20)
-	if p.MaxBackoff > 0 {
-		pause = min(pause, p.MaxBackoff)
+	if f.Kind == containers.FailedMemory {
+		more = r.grown(memory)
+		if r.MemoryFactor > 1 && more <= memory {
+			return 0, memory, false // there is no more to be had: it would come to the same
+		}
+		memory = more
+	}
+	return r.pause(attempt), memory, true
+}
+
+// covers reports whether the policy tries such a failure again. One for which
+// it would come to the same (exit 65, a full disk, a wrong output) never is.
+func (r retries) covers(f *containers.Failure) bool {
+	switch f.Kind {
+	case containers.FailedExit, containers.FailedRetry:
+		return slices.Contains(r.On, "exit") || slices.Contains(r.On, "exit:"+strconv.Itoa(f.Code))
+	case containers.FailedSignal, containers.FailedTimeout, containers.FailedMemory:
+		return slices.Contains(r.On, string(f.Kind))
+	}
+	return false
+}
+
+// grown is the memory limit after one that was too small. The ceiling is what
+// the policy says, or what the machine has; it lowers no limit.
+func (r retries) grown(memory int64) int64 {
+	ceiling := r.MaxMemory
+	if ceiling == 0 {
+		ceiling = r.machine()
+	}
+	if ceiling == 0 {
+		ceiling = math.MaxInt64
+	}
+	grown := float64(memory) * r.MemoryFactor
+	return max(memory, int64(min(grown, float64(min(ceiling, 1<<60)))))
+}
+
+// pause is exponential, with up to half of it left to chance, so that many
+// actions that failed together do not come back together.
+func (r retries) pause(attempt int) time.Duration {
+	pause := r.Backoff
+	for range min(attempt-1, 30) {
+		pause = min(2*pause, math.MaxInt64/4)
+	}
+	if r.MaxBackoff > 0 {
+		pause = min(pause, r.MaxBackoff)
 	}
 	if pause <= 0 {
-		return 0, true
+		return 0
 	}
-	return pause/2 + rand.N(pause/2+1), true
+	return pause/2 + rand.N(pause/2+1)
 }

@@ -40,8 +40,8 @@ type Config struct {
 	Backend  Backend
 	Provider Provider
 	Host     graph.Host
-	Workers  int // how many actions run at once; 0: one
-	Retry    RetryPolicy
+	Workers  int         // how many actions run at once; 0: one
+	Retry    graph.Retry // of all instances, where theirs says nothing
 	Chunks   grid.Tiling // of new versions, where tiles are whole such chunks; zero: chosen
 	// KeepGoing builds everything that does not depend on a failure.
 	KeepGoing bool

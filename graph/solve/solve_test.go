@@ -462,8 +462,7 @@ func TestAFailureThatAsksForItIsRetried(t *testing.T) {
 		}
 		return nil
 	}
-	policy := DefaultRetry
-	policy.Backoff = 1
+	policy := graph.Retry{Backoff: 1}
 	if _, err := e.run(ws, func(c *Config) { c.Retry = policy }, "base"); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package solve
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -348,48 +347,6 @@ func (b *build) await(ctx context.Context, j *job) (release func(), err error) {
 	return release, err
 }
 
-// run runs the action with its retries, and commits what comes out. It calls
-// free when the action has ended, so that the next one runs meanwhile.
-func (b *build) run(ctx context.Context, j *job, free func()) (TileDone, error) {
-	done := j.done(Ran, nil)
-	done.Request, done.Windows, done.Started = j.action.Request, j.action.Windows, time.Now()
-	if j.IsMerge() {
-		return b.runMerge(ctx, j, done)
-	}
-	action, err := b.containerAction(ctx, j)
-	if err != nil {
-		return done, err
-	}
-	for done.Attempts = 1; ; done.Attempts++ {
-		b.emit(Started{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Time: time.Now()})
-		log := &tail{limit: maxLog}
-		action.Log = log
-		result, err := b.Backend.Run(ctx, action)
-		done.Log = log.Bytes()
-		if err == nil {
-			free()
-			done.Usage, done.Unenforced = result.Usage, result.Unenforced
-			err = b.commit(ctx, j, result, &done)
-			done.Wall = time.Since(done.Started)
-			return done, errors.Join(err, result.Close())
-		}
-		var f *containers.Failure
-		if ctx.Err() != nil || !errors.As(err, &f) {
-			return done, err
-		}
-		done.Usage, done.Wall = f.Usage, time.Since(done.Started)
-		pause, again := b.Retry.next(done.Attempts, f)
-		if !again {
-			done.Outcome, done.Err = Failed, f
-			return done, b.rememberFailure(ctx, j, f, done.Log)
-		}
-		b.emit(Retried{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Err: f, Pause: pause})
-		if err := b.crew.stepAside(func() error { return sleep(ctx, pause) }); err != nil {
-			return done, err
-		}
-	}
-}
-
 func (b *build) runMerge(ctx context.Context, j *job, done TileDone) (TileDone, error) {
 	o := j.Outputs[0]
 	dst := make([]byte, len(j.values[0]))
@@ -481,15 +438,4 @@ func tileDigest(refs []cube.ChunkRef) graph.Digest {
 		all.Write(r.Value[:])
 	}
 	return graph.Sum(all.Bytes())
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }

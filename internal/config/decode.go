@@ -18,13 +18,10 @@ func (f *File) decode() error {
 	r := reader{yamlfile.NewReport()}
 	root := f.doc.Root
 	f.Grids, f.Sources, f.Producers = nil, nil, nil
-	f.Storage, f.Staging, f.Backend, f.Retry = defaultStorage, Staging{}, defaultBackend, defaultRetry
+	f.Storage, f.Staging, f.Backend, f.Retry = defaultStorage, Staging{}, defaultBackend, graph.Retry{}
 	if root.Kind == yamlfile.Null {
 		root = yamlfile.NewMap()
 		f.doc.Root = root
-	}
-	if n := root.Get("retry"); n != nil && n.Kind != yamlfile.Null {
-		r.retry(&f.Retry, n) // before the producers, who begin with it
 	}
 	r.Fields(root, "the file", yamlfile.Fields{
 		"name":      yamlfile.Into(&f.Name, r.name),
@@ -36,7 +33,7 @@ func (f *File) decode() error {
 		"storage":   func(n *yamlfile.Node) { r.storage(&f.Storage, n) },
 		"staging":   func(n *yamlfile.Node) { r.staging(&f.Staging, n) },
 		"backend":   func(n *yamlfile.Node) { r.backend(&f.Backend, n) },
-		"retry":     func(*yamlfile.Node) {},
+		"retry":     yamlfile.Into(&f.Retry, r.retry),
 	})
 	if root.Get("grid") != nil && root.Get("grids").Get(graph.DefaultGrid) != nil {
 		r.Errorf(root.Key("grid"), "the default grid stands here and under grids").Hint = "remove one of them"
@@ -251,13 +248,12 @@ func (r reader) uri(n *yamlfile.Node) string {
 
 func (r reader) producers(f *File, n *yamlfile.Node) {
 	for _, e := range r.Entries(n, "producers") {
-		f.Producers = append(f.Producers, r.producer(r.name(e.Name), e.Value, f.Retry))
+		f.Producers = append(f.Producers, r.producer(r.name(e.Name), e.Value))
 	}
 }
 
 // producer reads an instance: a map, or its image alone.
-// A retry of its own begins with that of the workspace.
-func (r reader) producer(name string, n *yamlfile.Node, retry Retry) Producer {
+func (r reader) producer(name string, n *yamlfile.Node) Producer {
 	p := Producer{Name: name}
 	if n.Kind == yamlfile.String {
 		p.Image = r.image(n)
@@ -272,7 +268,7 @@ func (r reader) producer(name string, n *yamlfile.Node, retry Retry) Producer {
 		"out":     func(n *yamlfile.Node) { p.Out = r.renames(n, "out", r.variable) },
 		"tiles":   func(n *yamlfile.Node) { t := r.tiling(n); p.Tiles = &t },
 		"limits":  func(n *yamlfile.Node) { r.limits(&p, n) },
-		"retry":   func(n *yamlfile.Node) { p.Retry = &retry; r.retry(p.Retry, n) },
+		"retry":   yamlfile.Into(&p.Retry, r.retry),
 	}, "image")
 	return p
 }
@@ -362,18 +358,26 @@ func (r reader) backend(b *Backend, n *yamlfile.Node) {
 // retryReasons are what a failed action may be run again for, beside exit:N.
 var retryReasons = []string{"exit", "signal", "timeout", "oom"}
 
-func (r reader) retry(t *Retry, n *yamlfile.Node) {
+func (r reader) retry(n *yamlfile.Node) (t graph.Retry) {
 	r.Fields(n, "retry", yamlfile.Fields{
-		"attempts":      func(n *yamlfile.Node) { t.Attempts = int(r.Int(n, 1, 100)) },
-		"backoff":       yamlfile.Into(&t.Backoff, r.duration),
-		"max_backoff":   yamlfile.Into(&t.MaxBackoff, r.duration),
-		"on":            func(n *yamlfile.Node) { t.On = yamlfile.ListOf(r.Report, n, "on", r.retryReason) },
-		"memory_factor": func(n *yamlfile.Node) { t.Memory = r.Float(n, 1, 16) },
+		"attempts":    func(n *yamlfile.Node) { t.Attempts = int(r.Int(n, 1, 100)) },
+		"backoff":     yamlfile.Into(&t.Backoff, r.duration),
+		"max_backoff": yamlfile.Into(&t.MaxBackoff, r.duration),
+		"on": func(n *yamlfile.Node) {
+			t.On = append([]string{}, yamlfile.ListOf(r.Report, n, "on", r.retryReason)...)
+		},
+		"memory_factor": func(n *yamlfile.Node) { t.MemoryFactor = r.Float(n, 1, 16) },
+		"max_memory":    yamlfile.Into(&t.MaxMemory, r.size),
 	})
+	return t
 }
 
 func (r reader) retryReason(n *yamlfile.Node) string {
 	s := r.String(n)
+	if s == "exit:65" {
+		r.Errorf(n, "exit 65 says that the input is bad: another attempt would come to the same").Hint = "once its cause is mended: cube failed retry"
+		return s
+	}
 	if code, ok := strings.CutPrefix(s, "exit:"); ok && exitCode(code) || s == "" || slices.Contains(retryReasons, s) {
 		return s
 	}

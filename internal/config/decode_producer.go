@@ -207,6 +207,8 @@ func (r reader) capabilities(n *yamlfile.Node) graph.Capabilities {
 	fields["batch"] = func(n *yamlfile.Node) { c.Batch = int(r.Int(n, 1, maxBatch)) }
 	fields["network"] = func(n *yamlfile.Node) { c.Network = yamlfile.ListOf(r.Report, n, "network", r.String) }
 	fields["cpus"] = yamlfile.Into(&c.CPUs, r.cpus)
+	fields["retry"] = yamlfile.Into(&c.Retry, r.retry)
+	fields["checkpoint"] = yamlfile.Into(&c.Checkpoint, r.Bool)
 	fields["cpu_class"] = yamlfile.Into(&c.CPUClass, r.Bool)
 	r.Fields(n, "capabilities", fields)
 	return c

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
@@ -34,7 +33,7 @@ type File struct {
 	Storage   Storage
 	Staging   Staging
 	Backend   Backend
-	Retry     Retry
+	Retry     graph.Retry // of all instances, where theirs says nothing
 
 	// Memo saves work where it is set.
 	Memo *Memo
@@ -87,7 +86,7 @@ type Producer struct {
 	Tiles     *grid.Tiling      // nil: the workspace's
 	Resources graph.Resources   // overrides
 	CPUs      float64           // overrides; 0: the manifest's
-	Retry     *Retry            // nil: the workspace's
+	Retry     graph.Retry       // overrides
 }
 
 // Storage says how arrays are stored. It changes no digest but that of the
@@ -110,21 +109,10 @@ type Backend struct {
 	Workers int    // 0: one per core
 }
 
-// Retry is when and how often a failed action runs again.
-type Retry struct {
-	Attempts   int           // in all; 1: never again
-	Backoff    time.Duration // before the second attempt; doubles each time
-	MaxBackoff time.Duration
-	On         []string // exit:N, exit, signal, timeout, oom
-	Memory     float64  // factor on the memory limit after an oom
-}
-
 // Default values of cube.yaml.
 var (
 	defaultStorage = Storage{Codec: "zstd", Level: 1}
 	defaultBackend = Backend{Kind: "thread"}
-	defaultRetry   = Retry{Attempts: 3, Backoff: time.Second, MaxBackoff: time.Minute,
-		On: []string{"exit:75", "signal", "timeout", "oom"}, Memory: 1}
 )
 
 // Load reads the cube.yaml of that path. It is ErrNoWorkspace where there is

@@ -4,6 +4,8 @@ package recorder
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
@@ -102,10 +104,30 @@ func (r *Recorder) action(e solve.TileDone) {
 	if e.Disagrees {
 		a.Reason = "it made other values than another run of the same action: it is not deterministic"
 	}
+	r.earlier(&a, e)
 	if len(e.Log) > 0 {
 		r.note(r.w.AppendLog(e.Action, e.Log))
 	}
 	r.note(r.w.Action(a))
+}
+
+// earlier adds the attempts that failed, with what those printed that another
+// one followed.
+func (r *Recorder) earlier(a *lineage.Action, e solve.TileDone) {
+	for i, f := range e.Failed {
+		a.Failures = append(a.Failures, lineage.Failure{Started: f.Started, Wall: f.Wall, Memory: f.Memory,
+			Kind: string(f.Failure.Kind), Exit: f.Failure.Code, Reason: f.Failure.Detail})
+		if i+1 == e.Attempts {
+			continue
+		}
+		text := slices.Clip(f.Log)
+		if n := len(text); n > 0 && text[n-1] != '\n' {
+			text = append(text, '\n')
+		}
+		text = fmt.Appendf(text, "[attempt %d: %s]\n", i+1, f.Failure.Detail)
+		r.note(r.w.AppendLog(e.Action, text))
+		a.LogSize += int64(len(text))
+	}
 }
 
 func (r *Recorder) vertex(e solve.VertexDone) lineage.Vertex {

@@ -1,0 +1,119 @@
+package solve
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cubebuild/cube/containers"
+)
+
+// Attempt is one that failed.
+type Attempt struct {
+	Started time.Time
+	Wall    time.Duration
+	Memory  int64 // the limit that it had, in bytes
+	Failure *containers.Failure
+	Log     []byte // the end of what it printed
+}
+
+// attemptLog is how much is kept of what an attempt printed that another one
+// followed.
+const attemptLog = 16 << 10
+
+// run runs the action with its retries, and commits what comes out. It calls
+// free when the action has ended, so that the next one runs meanwhile, and
+// while it waits for another attempt.
+func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, err error) {
+	done = j.done(Ran, nil)
+	done.Request, done.Windows, done.Started = j.action.Request, j.action.Windows, time.Now()
+	if j.IsMerge() {
+		return b.runMerge(ctx, j, done)
+	}
+	action, err := b.containerAction(ctx, j)
+	if err != nil {
+		return done, err
+	}
+	policy := retries{j.Instance.RetryPolicy(b.Retry), machineMemory}
+	defer func() { free() }()
+	for {
+		result, f, err := b.attempt(ctx, j, action, &done)
+		if err != nil {
+			return done, err
+		}
+		if f == nil {
+			free()
+			err = b.commit(ctx, j, result, &done)
+			done.Wall = time.Since(done.Started)
+			return done, errors.Join(err, result.Close())
+		}
+		pause, memory, again := policy.next(done.Attempts, f, action.Limits.Memory)
+		if !again {
+			done.Outcome, done.Err = Failed, f
+			return done, b.rememberFailure(ctx, j, f, done.Log)
+		}
+		action.Limits.Memory = memory
+		b.emit(Retried{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Err: f, Pause: pause})
+		free()
+		if free, err = b.waitForAttempt(ctx, j, pause); err != nil {
+			return done, err
+		}
+	}
+}
+
+// attempt runs the action once. The failure is the producer's and is noted in
+// done, the error the machine's.
+func (b *build) attempt(ctx context.Context, j *job, action containers.Action, done *TileDone) (*containers.Result, *containers.Failure, error) {
+	done.Attempts++
+	a := Attempt{Started: time.Now(), Memory: action.Limits.Memory}
+	b.emit(Started{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Time: a.Started})
+	log := &tail{limit: maxLog}
+	action.Log = log
+	result, err := b.Backend.Run(ctx, action)
+	done.Log, done.Wall = log.Bytes(), time.Since(done.Started)
+	if err == nil {
+		done.spend(result.Usage)
+		done.Unenforced = result.Unenforced
+		return result, nil, nil
+	}
+	if ctx.Err() != nil || !errors.As(err, &a.Failure) {
+		return nil, nil, err
+	}
+	done.spend(a.Failure.Usage)
+	a.Wall, a.Log = time.Since(a.Started), done.Log[max(0, len(done.Log)-attemptLog):]
+	done.Failed = append(done.Failed, a)
+	return nil, a.Failure, nil
+}
+
+// spend adds what an attempt used.
+func (d *TileDone) spend(u containers.Usage) {
+	d.Usage.Wall += u.Wall
+	d.Usage.User += u.User
+	d.Usage.System += u.System
+	d.Usage.MaxRSS = max(d.Usage.MaxRSS, u.MaxRSS)
+}
+
+// waitForAttempt lets the pause before another attempt pass, and waits until
+// there is room for it. Meanwhile another action runs.
+func (b *build) waitForAttempt(ctx context.Context, j *job, pause time.Duration) (free func(), err error) {
+	free = func() {}
+	err = b.crew.stepAside(func() error {
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		free, err = b.reserve(ctx, j)
+		return err
+	})
+	return free, err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
