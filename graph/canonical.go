@@ -2,15 +2,14 @@ package graph
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -20,12 +19,15 @@ import (
 // double cannot hold exactly is written as the string "int:0x…" or "int:-0x…",
 // so that no digit is lost. NaN and infinities are errors, as in encoding/json,
 // and so are duplicate keys.
-func Canonical(v any) ([]byte, error) {
+func Canonical(v any) ([]byte, error) { return appendValue(make([]byte, 0, 1024), v) }
+
+// appendValue appends v's canonical JSON.
+func appendValue(b []byte, v any) ([]byte, error) {
 	if v == nil {
-		return []byte("null"), nil
+		return append(b, "null"...), nil
 	}
 	r := reflect.ValueOf(v)
-	b, err := encoderOf(r.Type())(make([]byte, 0, 1024), r)
+	b, err := encoderOf(r.Type())(b, r)
 	if err != nil {
 		return nil, fmt.Errorf("canonical JSON: %w", err)
 	}
@@ -35,15 +37,27 @@ func Canonical(v any) ([]byte, error) {
 // hashCanonical digests v's canonical JSON under a domain prefix, so that no
 // two sorts of record can share a digest, and returns the preimage.
 func hashCanonical(domain string, v any) (Digest, []byte, error) {
-	b, err := Canonical(v)
+	start := append(append(make([]byte, 0, 1024), domain...), 0)
+	b, err := appendValue(start, v)
 	if err != nil {
 		return Digest{}, nil, fmt.Errorf("%s: %w", domain, err)
 	}
-	h := sha256.New()
-	io.WriteString(h, domain)
-	h.Write([]byte{0})
-	h.Write(b)
-	return Digest(h.Sum(nil)), b, nil
+	return Sum(b), b[len(start):], nil
+}
+
+// spare holds buffers for preimages that nobody keeps.
+var spare = sync.Pool{New: func() any { return new([]byte) }}
+
+// digestCanonical is hashCanonical for who needs no preimage.
+func digestCanonical(domain string, v any) (Digest, error) {
+	buf := spare.Get().(*[]byte)
+	defer spare.Put(buf)
+	b, err := appendValue(append(append((*buf)[:0], domain...), 0), v)
+	if err != nil {
+		return Digest{}, fmt.Errorf("%s: %w", domain, err)
+	}
+	*buf = b
+	return Sum(b), nil
 }
 
 // canon rewrites JSON that is known to be valid.

@@ -134,10 +134,7 @@ type CoverWindow struct {
 }
 
 // Key returns the cover key.
-func (c Cover) Key() (Digest, error) {
-	d, _, err := hashCanonical("cube.cover", c)
-	return d, err
-}
+func (c Cover) Key() (Digest, error) { return digestCanonical("cube.cover", c) }
 
 // Derivation is everything that decides a vertex's output versions: the shared
 // part of its actions, how its domain is cut, and the versions that it reads.

@@ -100,29 +100,60 @@ func (l *Log) Len() (int, error) {
 // it has then. It does not wait for the disk; see Sync. A full disk is in the
 // error's chain as syscall.ENOSPC, and the log is as it was.
 func (l *Log) Put(ctx context.Context, key graph.Digest, value []byte) (winner []byte, err error) {
+	winners, err := l.PutAll(ctx, Entry{key, value})
+	if err != nil {
+		return nil, err
+	}
+	return winners[0], nil
+}
+
+// Entry is a key with the value that it is to have.
+type Entry struct {
+	Key   graph.Digest
+	Value []byte
+}
+
+// PutAll puts several entries with different keys at once, in their order: all
+// of them, or after an error none. A reader that sees one sees those before it.
+func (l *Log) PutAll(ctx context.Context, entries ...Entry) (winners [][]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if len(value) > MaxValue {
-		return nil, fmt.Errorf("log %s: %d bytes: %w", filepath.Base(l.path), len(value), ErrTooLarge)
+	for _, e := range entries {
+		if len(e.Value) > MaxValue {
+			return nil, fmt.Errorf("log %s: %d bytes: %w", filepath.Base(l.path), len(e.Value), ErrTooLarge)
+		}
 	}
-	err = l.locked(func() error {
-		var ok bool
-		if winner, ok, err = l.find(key); ok || err != nil {
-			return err
-		}
-		winner = value
-		off := l.end
-		if err := l.append(kindPut, key, value); err != nil {
-			return err
-		}
-		l.index.put(key, off)
-		return nil
-	})
-	if err != nil {
+	if err = l.locked(func() error { winners, err = l.putAll(entries); return err }); err != nil {
 		return nil, fmt.Errorf("log %s: %w", filepath.Base(l.path), err)
 	}
-	return winner, nil
+	return winners, nil
+}
+
+func (l *Log) putAll(entries []Entry) ([][]byte, error) {
+	winners := make([][]byte, len(entries))
+	var records []byte
+	var offsets []int64 // by entry; 0 where it has a value already
+	for i, e := range entries {
+		winner, ok, err := l.find(e.Key)
+		if err != nil {
+			return nil, err
+		}
+		offsets = append(offsets, 0)
+		if winners[i] = winner; !ok {
+			winners[i], offsets[i] = e.Value, l.end+int64(len(records))
+			records = appendRecord(records, kindPut, e.Key, e.Value)
+		}
+	}
+	if err := l.append(records); err != nil {
+		return nil, err
+	}
+	for i, off := range offsets {
+		if off != 0 {
+			l.index.put(entries[i].Key, off)
+		}
+	}
+	return winners, nil
 }
 
 // Delete takes the value of key away, so that the next Put sets it anew. That
@@ -136,7 +167,7 @@ func (l *Log) Delete(ctx context.Context, key graph.Digest) error {
 		if !ok || err != nil {
 			return err
 		}
-		if err := l.append(kindDeleted, key, nil); err != nil {
+		if err := l.append(appendRecord(nil, kindDeleted, key, nil)); err != nil {
 			return err
 		}
 		l.index.remove(key, off)
@@ -444,9 +475,12 @@ func (l *Log) apply(r record) error {
 	return nil // the first put wins
 }
 
-// append writes one record at the end. The lock is held and the file read whole.
-func (l *Log) append(kind byte, key graph.Digest, value []byte) error {
-	b := appendRecord(nil, kind, key, value)
+// append writes whole records at the end. The lock is held and the file read
+// whole.
+func (l *Log) append(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
 	if l.end+int64(len(b)) > maxOffset {
 		return fmt.Errorf("%d bytes: %w", l.end, ErrTooLarge)
 	}

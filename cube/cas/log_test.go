@@ -470,3 +470,38 @@ func BenchmarkLogOpen(b *testing.B) {
 		l.Close()
 	}
 }
+
+func TestEntriesThatArePutAtOnceAreAllThereOrNone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "log")
+	l := OpenLog(path, LogConfig{NoSync: true})
+	defer l.Close()
+	entry := func(key, value string) Entry { return Entry{graph.Sum([]byte(key)), []byte(value)} }
+	if _, err := l.PutAll(t.Context(), entry("a", "1"), entry("b", "2")); err != nil {
+		t.Fatal(err)
+	}
+	winners, err := l.PutAll(t.Context(), entry("c", "3"), entry("b", "other"), entry("d", "4"))
+	if err != nil || string(winners[0]) != "3" || string(winners[1]) != "2" || string(winners[2]) != "4" {
+		t.Fatalf("%q %v", winners, err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Wherever its writer is killed, a reader sees some of the first entries.
+	for cut := len(whole); cut >= headerSize; cut-- {
+		if err := os.WriteFile(path+".cut", whole[:cut], 0o666); err != nil {
+			t.Fatal(err)
+		}
+		c := OpenLog(path+".cut", LogConfig{NoSync: true})
+		missing := false
+		for _, key := range []string{"a", "b", "c", "d"} {
+			_, ok, err := c.Get(graph.Sum([]byte(key)))
+			if err != nil || ok && missing {
+				t.Fatalf("cut at %d: %s is there, and not what came before (%v)", cut, key, err)
+			}
+			missing = missing || !ok
+		}
+		c.Close()
+	}
+}

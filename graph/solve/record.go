@@ -144,19 +144,25 @@ func (b *build) adopt(ctx context.Context, j *job, rec *record) error {
 	return nil
 }
 
-// store puts a result under its ActionID, and returns the one that is there
-// afterwards. A record that is there and no longer usable is replaced.
+// store puts a result under its ActionID, to which the cover key leads then, and
+// returns the one that is there afterwards. A record that is there and no longer
+// usable is replaced.
 func (b *build) store(ctx context.Context, j *job, rec *record) (*record, error) {
 	log := b.Cube.Results()
 	value, err := json.Marshal(rec)
 	if err != nil {
 		return nil, err
 	}
-	winner, err := log.Put(ctx, j.id, value)
+	winners, err := log.PutAll(ctx, cas.Entry{Key: j.id, Value: value}, cas.Entry{Key: j.cover, Value: j.id[:]})
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Equal(winner, value) {
+	if !bytes.Equal(winners[1], j.id[:]) {
+		if err := b.alias(ctx, j); err != nil {
+			return nil, err
+		}
+	}
+	if bytes.Equal(winners[0], value) {
 		return rec, nil
 	}
 	if won, err := b.usable(ctx, j); won != nil || err != nil {

@@ -411,10 +411,7 @@ func (b *build) commit(ctx context.Context, j *job, result *containers.Result, d
 		return err
 	}
 	done.Disagrees = !won.sameValues(rec)
-	if err := b.adopt(ctx, j, won); err != nil {
-		return err
-	}
-	return b.alias(ctx, j)
+	return b.adopt(ctx, j, won)
 }
 
 // put stores one output's values.
