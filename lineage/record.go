@@ -162,7 +162,7 @@ type Output struct {
 }
 
 // Source is outside data that was read. The Writer takes credentials out of
-// its URI, see [Redact].
+// its URI, see [credential.Redact].
 type Source struct {
 	Role     string       `json:"role"`
 	Name     string       `json:"name"`

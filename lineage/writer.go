@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/credential"
 	"github.com/cubebuild/cube/internal/wholefile"
 )
 
@@ -73,7 +74,7 @@ func Create(runsDir string, run Run, opts Options) *Writer {
 		run.ID = NewID(run.Started)
 	}
 	run.Status, run.Vertices, run.Files = Running, nil, nil
-	run.Command = redactAll(run.Command)
+	run.Command = credential.RedactAll(run.Command)
 	if opts.LogLimit <= 0 {
 		opts.LogLimit = 1 << 20
 	}
@@ -155,7 +156,7 @@ func (w *Writer) Vertex(v Vertex) error {
 	v.Run = w.run.ID
 	v.Sources = slices.Clone(v.Sources)
 	for i := range v.Sources {
-		v.Sources[i].URI = Redact(v.Sources[i].URI)
+		v.Sources[i].URI = credential.Redact(v.Sources[i].URI)
 	}
 	line, err := encodeLine("vertex", v)
 	if err != nil {
@@ -198,7 +199,7 @@ func (w *Writer) End(status Status, counts Counts, cause error) error {
 	w.ended = true
 	w.run.Status, w.run.Counts, w.run.Finished = status, counts, time.Now().UTC()
 	if cause != nil {
-		w.run.Error = Redact(firstLine(cause.Error()))
+		w.run.Error = credential.Redact(firstLine(cause.Error()))
 	}
 	err := w.err
 	if err == nil {

@@ -55,3 +55,19 @@ func (c *Cache) Verified(ctx context.Context, d graph.Digest) (string, error) {
 	c.verified.done[d] = statOf(info)
 	return path, nil
 }
+
+// Take copies what comes into the cache, and says what it is.
+func (c *Cache) Take(ctx context.Context, r io.Reader) (Pin, error) { return c.take(ctx, r, -1) }
+
+// Find is Verified, and looks into the folders that stand in for the network
+// too, first for files that are called as the URI's last part.
+func (c *Cache) Find(ctx context.Context, d graph.Digest, uri string) (string, error) {
+	path, err := c.Verified(ctx, d)
+	if err == nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, os.ErrNotExist) {
+		return path, err
+	}
+	if _, ok, fromErr := c.fromFolders(ctx, uri, d); !ok || fromErr != nil {
+		return "", errors.Join(err, fromErr)
+	}
+	return c.Verified(ctx, d)
+}

@@ -1,4 +1,6 @@
-package lineage
+// Package credential keeps credentials out of what is written down: records,
+// recordings, logs and errors.
+package credential
 
 import (
 	"net/url"
@@ -7,8 +9,8 @@ import (
 	"strings"
 )
 
-// hidden stands where a credential stood.
-const hidden = "REDACTED"
+// Hidden stands where a credential stood.
+const Hidden = "REDACTED"
 
 // secretKeys are words in the names of query parameters that hold credentials.
 var secretKeys = []string{"key", "token", "secret", "password", "passwd", "pwd", "signature", "credential", "auth", "session"}
@@ -36,7 +38,8 @@ func Redact(s string) string {
 	return urls.ReplaceAllStringFunc(s, redactURL)
 }
 
-func redactAll(words []string) []string {
+// RedactAll returns the words, each as Redact returns it.
+func RedactAll(words []string) []string {
 	out := slices.Clone(words)
 	for i := range out {
 		out[i] = Redact(out[i])
@@ -50,7 +53,7 @@ func redactURL(s string) string {
 	rest, query, hasQuery := strings.Cut(rest, "?")
 	host, path, hasPath := strings.Cut(rest, "/")
 	if at := strings.LastIndexByte(host, '@'); at >= 0 {
-		host = hidden + host[at:]
+		host = Hidden + host[at:]
 	}
 	out := scheme + "://" + host
 	if hasPath {
@@ -73,7 +76,7 @@ func redactPath(path string) string {
 	}
 	for i, s := range segments {
 		if hexKey.MatchString(s) {
-			segments[i] = hidden
+			segments[i] = Hidden
 		}
 	}
 	return strings.Join(segments, "/")
@@ -84,7 +87,7 @@ func redactQuery(query string) string {
 	for i, pair := range pairs {
 		name, value, ok := strings.Cut(pair, "=")
 		if ok && value != "" && secret(name) {
-			pairs[i] = name + "=" + hidden
+			pairs[i] = name + "=" + Hidden
 		}
 	}
 	return strings.Join(pairs, "&")

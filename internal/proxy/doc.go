@@ -1,0 +1,44 @@
+// Package proxy is what a driver meets in place of the network: an HTTP proxy
+// that reaches named hosts and no others, and records what they answer.
+//
+// A [Proxy] serves a socket that listens inside a sandbox. It takes requests in
+// absolute form (http) and CONNECT (https); there are no raw tunnels: the proxy
+// itself speaks TLS with the driver, so that it sees requests and not bytes, and
+// again with the host, whose certificate it verifies. It refuses hosts that are
+// not on its list, methods that change things, and addresses that are not public
+// whatever name led there.
+//
+// # Recordings
+//
+// Whatever is answered is kept: bodies in the user's cache of sources, by their
+// SHA-256, and the exchanges as a [Recording], canonical JSON that is kept there
+// too:
+//
+//	{"exchanges": [{"request":  {"method", "url", "headers", "body"},
+//	                "response": {"status", "headers", "body", "size"}}, …],
+//	 "version": 1}
+//
+// A request is known by its method, its normal URL, those of its headers that
+// choose among answers (see requestHeaders), and the SHA-256 of its body; no
+// credential is in it: Authorization and cookies are not, and in URLs REDACTED
+// stands where one stood. Of an answer's headers, those in responseHeaders are
+// kept, and only they are given to the driver, then and later: what is not
+// recorded is not given. Cookies of a host stay in the proxy, which sends them
+// back. Exchanges are in the order of their requests' text, equal requests in
+// the order in which they came; so the order in which a driver's threads run is
+// not in a recording. An answer that may be another at once (408, 429, 5xx) is
+// given and not recorded; one that breaks off is neither.
+//
+// With [Config.Known], requests are answered from a recording first: the n-th of
+// equal requests gets the n-th answer, later ones the last. With
+// [Config.Replay], they are answered from nothing else.
+//
+// # The authority
+//
+// [Authority] is the certificate that a sandbox is given to trust. Its key is
+// made from a constant, so that everybody has it and nothing that a driver sees
+// differs from run to run. That is safe because only a sandbox ever trusts it,
+// in which nobody but this proxy can answer: whoever could misuse the key would
+// have to be the engine. It is never added to what the host trusts, and the
+// connection to the real host is verified against the host's own roots.
+package proxy
