@@ -60,6 +60,22 @@ type Capabilities struct {
 	// action to the next.
 	Checkpoint bool `json:"checkpoint,omitempty"`
 	Resources
+	Scarce
+}
+
+// Scarce is what few actions need and a machine has few of. It only says which
+// actions run at once: no key holds it and no container is told.
+type Scarce struct {
+	GPUs   int            `json:"gpu,omitempty"`
+	Tokens map[string]int `json:"tokens,omitempty"` // named by the workspace, such as licences
+}
+
+// Or returns s with what is unset taken from o.
+func (s Scarce) Or(o Scarce) Scarce {
+	if s.Tokens == nil {
+		s.Tokens = o.Tokens
+	}
+	return Scarce{orDefault(s.GPUs, o.GPUs), s.Tokens}
 }
 
 // Resources are limits that no value depends on; a workspace may override them

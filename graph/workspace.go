@@ -59,6 +59,7 @@ type Instance struct {
 	Tiling    *grid.Tiling      // nil: the workspace's
 	Resources Resources         // overrides
 	Retry     Retry             // overrides
+	Scarce    Scarce            // overrides
 	Salt      int               // raised by `cube bump`
 }
 

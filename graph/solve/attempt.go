@@ -55,7 +55,7 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 		action.Limits.Memory = memory
 		b.emit(Retried{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Err: f, Pause: pause})
 		free()
-		if free, err = b.waitForAttempt(ctx, j, pause); err != nil {
+		if free, err = b.waitForAttempt(ctx, j, pause, memory); err != nil {
 			return done, err
 		}
 	}
@@ -95,13 +95,13 @@ func (d *TileDone) spend(u containers.Usage) {
 
 // waitForAttempt lets the pause before another attempt pass, and waits until
 // there is room for it. Meanwhile another action runs.
-func (b *build) waitForAttempt(ctx context.Context, j *job, pause time.Duration) (free func(), err error) {
+func (b *build) waitForAttempt(ctx context.Context, j *job, pause time.Duration, memory int64) (free func(), err error) {
 	free = func() {}
 	err = b.crew.stepAside(func() error {
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
-		free, err = b.reserve(ctx, j)
+		free, err = b.reserve(ctx, j, memory)
 		return err
 	})
 	return free, err

@@ -6,6 +6,7 @@ import (
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve/resource"
 )
 
 // Event is something that a build did: one of [Planned], [Started], [TileDone],
@@ -28,11 +29,13 @@ type Started struct {
 	Time    time.Time
 }
 
-// Waiting says that another build runs the same action.
+// Waiting says that another build runs the same action, or has what this one
+// needs of the machine.
 type Waiting struct {
 	Vertex *graph.Vertex
 	Tile   grid.Tile
 	Action graph.ActionID
+	For    *resource.Shortage // nil: the same action; once for each vertex and resource
 }
 
 // Retried says that an attempt failed and another will follow.

@@ -12,6 +12,7 @@ import (
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve/resource"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 )
@@ -33,6 +34,18 @@ type Provider interface {
 	Source(ctx context.Context, s graph.Source) (string, error)
 }
 
+// Reserver hands out what all builds of a machine share. Its methods are called
+// from many goroutines at once. What it handed out is free again when release is
+// called, which may be called more than once.
+type Reserver interface {
+	// Try takes what an action asks for where it is to be had now; release is nil
+	// where it is not.
+	Try(ctx context.Context, d resource.Demand) (release func(), err error)
+	// Reserve waits for it. It calls notice at most once, where it waits for what
+	// others have.
+	Reserve(ctx context.Context, d resource.Demand, notice func(resource.Shortage)) (release func(), err error)
+}
+
 // Config says how a plan is executed.
 type Config struct {
 	Cube     *cube.Cube
@@ -42,6 +55,8 @@ type Config struct {
 	Host     graph.Host
 	Workers  int         // how many actions run at once; 0: one
 	Retry    graph.Retry // of all instances, where theirs says nothing
+	// Reserver, where it is not nil, is asked before an action runs.
+	Reserver Reserver
 	Chunks   grid.Tiling // of new versions, where tiles are whole such chunks; zero: chosen
 	// KeepGoing builds everything that does not depend on a failure.
 	KeepGoing bool
@@ -135,6 +150,7 @@ type build struct {
 	result   Result
 	moves    map[string]cube.Head
 	eventErr error
+	told     map[shown]bool // what is waited for
 	imports  map[graph.Digest]*cube.Version
 	holders  map[cube.Array]*cube.Cube // of imports
 }
@@ -160,7 +176,7 @@ type vertex struct {
 func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 	c.Workers = max(1, c.Workers)
 	b := &build{Config: c, ws: ws, plan: plan, sched: newScheduler(plan, c.Shuffle, c.Workers),
-		slots: semaphore.NewWeighted(int64(c.Workers)), verts: map[*graph.Vertex]*vertex{}, moves: map[string]cube.Head{},
+		slots: semaphore.NewWeighted(int64(c.Workers)), verts: map[*graph.Vertex]*vertex{}, moves: map[string]cube.Head{}, told: map[shown]bool{},
 		imports: map[graph.Digest]*cube.Version{}, holders: map[cube.Array]*cube.Cube{}}
 	b.result.Versions = map[string]graph.Digest{}
 	for i, v := range plan.Vertices {

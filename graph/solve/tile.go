@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"math"
 	"path"
-	"sync"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
@@ -301,7 +299,7 @@ func (b *build) known(ctx context.Context, j *job) (TileDone, bool, error) {
 // claimAndRun runs the action, unless another build does so first. An action
 // is claimed when it can begin, and not sooner: another build may have room.
 func (b *build) claimAndRun(ctx context.Context, j *job) (TileDone, error) {
-	free, err := b.reserve(ctx, j)
+	free, err := b.reserve(ctx, j, 0)
 	if err != nil {
 		return TileDone{}, err
 	}
@@ -321,20 +319,11 @@ func (b *build) claimAndRun(ctx context.Context, j *job) (TileDone, error) {
 		return done, err
 	}
 	if !ok { // the other build did not make it
-		if free, err = b.reserve(ctx, j); err != nil {
+		if free, err = b.reserve(ctx, j, 0); err != nil {
 			return TileDone{}, err
 		}
 	}
 	return b.run(ctx, j, free)
-}
-
-// reserve waits until there is room for the action.
-func (b *build) reserve(ctx context.Context, j *job) (free func(), err error) {
-	weight := min(int64(b.Workers), max(1, int64(math.Ceil(j.shared.CPUs))))
-	if err := b.slots.Acquire(ctx, weight); err != nil {
-		return func() {}, err
-	}
-	return sync.OnceFunc(func() { b.slots.Release(weight) }), nil
 }
 
 // await waits until nobody else works on the action, and claims it.

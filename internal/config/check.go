@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"math/big"
 	"regexp"
 	"slices"
@@ -291,6 +292,14 @@ func (c *checker) capabilities(k graph.Capabilities) {
 	}
 	if max(k.Memory, k.Disk) > maxSize || k.PIDs > 1<<22 || k.Timeout > maxDuration {
 		c.add([]string{"capabilities"}, "", "limits are larger than any machine")
+	}
+	if k.GPUs < 0 || k.GPUs > maxPieces || len(k.Tokens) > maxTokens {
+		c.add([]string{"capabilities"}, "", "gpu and tokens must be positive and few")
+	}
+	for _, name := range slices.Sorted(maps.Keys(k.Tokens)) {
+		if n := k.Tokens[name]; !plainName.MatchString(name) || n < 1 || n > maxPieces {
+			c.add(append(at("tokens"), clip(name)), "write it like tokens: {matlab: 1}", "%q is no token, or %d no number of them", clip(name), n)
+		}
 	}
 	if k.Batch > 1 && !k.Tiles {
 		c.add(at("batch"), "tiles: true", "a batch is of tiles, and this producer has none")

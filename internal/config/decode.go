@@ -275,6 +275,7 @@ func (r reader) producer(name string, n *yamlfile.Node) Producer {
 
 func (r reader) limits(p *Producer, n *yamlfile.Node) {
 	fields := r.resources(&p.Resources)
+	r.scarce(&p.Scarce, fields)
 	fields["cpus"] = yamlfile.Into(&p.CPUs, r.cpus)
 	r.Fields(n, "limits", fields)
 }
@@ -342,7 +343,7 @@ func (r reader) staging(s *Staging, n *yamlfile.Node) {
 }
 
 // backendKinds are the backends that there are.
-var backendKinds = []string{"serial", "thread"}
+var backendKinds = []string{"serial", "thread", "process"}
 
 func (r reader) backend(b *Backend, n *yamlfile.Node) {
 	if n.Kind == yamlfile.String {
@@ -352,6 +353,10 @@ func (r reader) backend(b *Backend, n *yamlfile.Node) {
 	r.Fields(n, "backend", yamlfile.Fields{
 		"kind":    func(n *yamlfile.Node) { b.Kind = yamlfile.OneOf(r.Report, n, "backend", backendKinds) },
 		"workers": func(n *yamlfile.Node) { b.Workers = int(r.Int(n, 1, 4096)) },
+		"cpus":    yamlfile.Into(&b.CPUs, r.cpus),
+		"memory":  yamlfile.Into(&b.Memory, r.size),
+		"gpus":    func(n *yamlfile.Node) { v := int(r.Int(n, 0, maxPieces)); b.GPUs = &v },
+		"tokens":  func(n *yamlfile.Node) { b.Tokens = r.tokens(n) },
 	})
 }
 

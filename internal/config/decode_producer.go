@@ -202,6 +202,7 @@ func (r reader) sourceNeed(n *yamlfile.Node) graph.SourceNeed {
 func (r reader) capabilities(n *yamlfile.Node) graph.Capabilities {
 	c := graph.Capabilities{}
 	fields := r.resources(&c.Resources)
+	r.scarce(&c.Scarce, fields)
 	fields["cost"] = func(n *yamlfile.Node) { c.Cost = yamlfile.OneOf(r.Report, n, "cost", costs) }
 	fields["tiles"] = yamlfile.Into(&c.Tiles, r.Bool)
 	fields["batch"] = func(n *yamlfile.Node) { c.Batch = int(r.Int(n, 1, maxBatch)) }

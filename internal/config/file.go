@@ -85,6 +85,7 @@ type Producer struct {
 	Out       map[string]string // role → variable
 	Tiles     *grid.Tiling      // nil: the workspace's
 	Resources graph.Resources   // overrides
+	Scarce    graph.Scarce      // overrides
 	CPUs      float64           // overrides; 0: the manifest's
 	Retry     graph.Retry       // overrides
 }
@@ -103,10 +104,15 @@ type Staging struct {
 	Disk   int64 // beyond, actions wait; 0: what there is
 }
 
-// Backend says where actions run.
+// Backend says where actions run, and what they share. What is zero is the
+// machine's own.
 type Backend struct {
-	Kind    string // serial or thread
+	Kind    string // serial, thread or process
 	Workers int    // 0: one per core
+	CPUs    float64
+	Memory  int64 // bytes
+	GPUs    *int
+	Tokens  map[string]int // by name; a token that is not in it is not to be had
 }
 
 // Default values of cube.yaml.

@@ -206,6 +206,30 @@ func (r reader) resources(res *graph.Resources) yamlfile.Fields {
 	}
 }
 
+// Bounds of GPUs and tokens.
+const (
+	maxPieces = 1 << 16
+	maxTokens = 16 // names
+)
+
+// scarce adds the readers of what is scarce to those of limits.
+func (r reader) scarce(s *graph.Scarce, fields yamlfile.Fields) {
+	fields["gpu"] = func(n *yamlfile.Node) { s.GPUs = int(r.Int(n, 1, maxPieces)) }
+	fields["tokens"] = func(n *yamlfile.Node) { s.Tokens = r.tokens(n) }
+}
+
+// tokens reads a map of a token's name → how many.
+func (r reader) tokens(n *yamlfile.Node) map[string]int {
+	m := map[string]int{}
+	for _, e := range r.Entries(n, "tokens") {
+		m[r.name(e.Name)] = int(r.Int(e.Value, 1, maxPieces))
+	}
+	if len(m) > maxTokens {
+		r.Errorf(n, "%d sorts of tokens; at most %d are told apart", len(m), maxTokens)
+	}
+	return m
+}
+
 // cpus reads a number of threads.
 func (r reader) cpus(n *yamlfile.Node) float64 {
 	v := r.Positive(n)

@@ -232,7 +232,7 @@ func (a assembly) instance(p Producer, res ResolvedProducer) graph.Instance {
 		m.Capabilities.CPUs = p.CPUs
 	}
 	inst := graph.Instance{Name: p.Name, Image: res.Image, Manifest: m, Sources: p.Sources, In: p.In, Out: p.Out,
-		Grid: p.Grid, Tiling: p.Tiles, Resources: p.Resources, Retry: p.Retry, Salt: a.lock.Salts[p.Name]}
+		Grid: p.Grid, Tiling: p.Tiles, Resources: p.Resources, Scarce: p.Scarce, Retry: p.Retry, Salt: a.lock.Salts[p.Name]}
 	a.roles(p, m)
 	a.sourceRoles(p, m)
 	a.onGrid(p)

@@ -54,6 +54,7 @@ type jsonTile struct {
 	Error   string                  `json:"error,omitempty"`
 	Log     string                  `json:"log,omitempty"`
 	Known   bool                    `json:"known,omitempty"`
+	For     string                  `json:"for,omitempty"` // what is waited for, but for the same action
 	Differs bool                    `json:"not_deterministic,omitempty"`
 }
 
@@ -71,7 +72,11 @@ func (j *JSON) Event(e solve.Event) error {
 		l.Attempt, l.Time = e.Attempt, utc(e.Time)
 		return j.line(l)
 	case solve.Waiting:
-		return j.line(newTile("waiting", e.Vertex, e.Tile, e.Action))
+		l := newTile("waiting", e.Vertex, e.Tile, e.Action)
+		if e.For != nil {
+			l.For = e.For.String()
+		}
+		return j.line(l)
 	case solve.Retried:
 		l := newTile("retried", e.Vertex, e.Tile, e.Action)
 		l.Attempt, l.Error, l.Pause = e.Attempt, e.Err.Error(), e.Pause.Seconds()

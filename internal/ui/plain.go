@@ -33,6 +33,10 @@ func (p *Plain) printf(format string, args ...any) {
 // Event implements Display.
 func (p *Plain) Event(e solve.Event) error {
 	switch e := e.(type) {
+	case solve.Waiting:
+		if e.For != nil {
+			p.printf("%s: waiting for %s\n", e.Vertex.Name, e.For)
+		}
 	case solve.Retried:
 		p.printf("%s %s: attempt %d failed: %v; again in %s\n", e.Vertex.Name, e.Tile.Box, e.Attempt, e.Err, Took(e.Pause))
 	case solve.TileDone:

@@ -165,7 +165,11 @@ func (t *Terminal) Event(e solve.Event) error {
 		t.running[runKey{e.Vertex, e.Tile.Box}] = running{e.Time, note}
 	case solve.Waiting:
 		t.of(e.Vertex)
-		t.running[runKey{e.Vertex, e.Tile.Box}] = running{time.Now(), "another build runs it"}
+		note := "another build runs it"
+		if e.For != nil {
+			note = "waiting for " + e.For.String()
+		}
+		t.running[runKey{e.Vertex, e.Tile.Box}] = running{time.Now(), note}
 	case solve.Retried:
 		t.running[runKey{e.Vertex, e.Tile.Box}] = running{time.Now(), fmt.Sprintf("attempt %d failed, again in %s", e.Attempt, Took(e.Pause))}
 		fmt.Fprintf(&t.stay, "%s %s: attempt %d: %v\n", t.conf.Style.Bad("again"), where(e.Vertex, e.Tile), e.Attempt, e.Err)

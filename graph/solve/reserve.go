@@ -1,0 +1,72 @@
+package solve
+
+import (
+	"context"
+	"math"
+	"sync"
+
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve/resource"
+)
+
+// shown is something that is waited for, which is told once.
+type shown struct {
+	vertex *graph.Vertex
+	name   resource.Name
+}
+
+// reserve waits until there is room for an action with that memory limit, or,
+// where it is 0, that of its instance: one of this build's workers, or as many as it
+// has threads, and what it takes of what all builds share. free may be called
+// more than once.
+func (b *build) reserve(ctx context.Context, j *job, memory int64) (free func(), err error) {
+	weight := min(int64(b.Workers), max(1, int64(math.Ceil(j.shared.CPUs))))
+	if err := b.slots.Acquire(ctx, weight); err != nil {
+		return func() {}, err
+	}
+	slots := func() { b.slots.Release(weight) }
+	if b.Reserver == nil || j.IsMerge() {
+		return sync.OnceFunc(slots), nil
+	}
+	d := resource.Of(j.Instance)
+	if memory > d.Memory {
+		d.Memory, d.Assumed = memory, false
+	}
+	release, err := b.Reserver.Try(ctx, d)
+	if err == nil && release == nil {
+		slots() // others work meanwhile
+		if release, err = b.waitForMachine(ctx, j, d); err == nil {
+			if err = b.slots.Acquire(ctx, weight); err != nil {
+				release()
+			}
+		}
+	} else if err != nil {
+		slots()
+	}
+	if err != nil {
+		return func() {}, err
+	}
+	return sync.OnceFunc(func() { release(); slots() }), nil
+}
+
+// waitForMachine waits until other actions, of any build, leave what this one
+// needs.
+func (b *build) waitForMachine(ctx context.Context, j *job, d resource.Demand) (release func(), err error) {
+	err = b.crew.stepAside(func() (err error) {
+		release, err = b.Reserver.Reserve(ctx, d, func(s resource.Shortage) { b.tell(j, s) })
+		return err
+	})
+	return release, err
+}
+
+// tell passes on what a vertex waits for, once.
+func (b *build) tell(j *job, s resource.Shortage) {
+	key := shown{j.Vertex, s.Resource}
+	b.mu.Lock()
+	again := b.told[key]
+	b.told[key] = true
+	b.mu.Unlock()
+	if !again {
+		b.emit(Waiting{Vertex: j.Vertex, Tile: j.tile, Action: j.id, For: &s})
+	}
+}
