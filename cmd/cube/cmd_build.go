@@ -64,6 +64,12 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	if err != nil {
 		return err
 	}
+	total := machineTotal(p.File.Backend, max(o.jobs, p.File.Backend.Workers))
+	if err := fits(p.File, prep.Plan, total); err != nil {
+		return err
+	}
+	shared := a.sharing(p.File.Name, total)
+	defer func() { err = errors.Join(err, shared.Close()) }()
 	c, err := p.Cube()
 	if err != nil {
 		return err
@@ -76,7 +82,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	cfg := solve.Config{
 		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.run.ID,
 		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: p.File.Retry, Chunks: p.File.Storage.Chunks,
-		KeepGoing: o.keepGoing, RetryFailed: o.retryFailed,
+		Reserver: shared, KeepGoing: o.keepGoing, RetryFailed: o.retryFailed,
 		Events: func(e solve.Event) error { return errors.Join(display.Event(e), rec.event(e)) },
 	}
 	if p.File.Backend.Kind == "serial" {

@@ -87,9 +87,15 @@ func runVerify(ctx context.Context, a *app, o verifyOptions, name string) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, stage.Close()) }()
+	total := machineTotal(g.proj.File.Backend, o.workers(g.proj))
+	if err := fits(g.proj.File, plan, total); err != nil {
+		return err
+	}
+	shared := a.sharing(g.proj.File.Name, total)
+	defer func() { err = errors.Join(err, shared.Close()) }()
 	conf := verify.Config{Dir: stage.Dir, Workspace: &prep.Workspace, Plan: plan, Compare: options, Watch: a.watch,
 		Solve: solve.Config{Imports: []*cube.Cube{g.cube}, Backend: lazyBackend{g.proj.Executor}, Provider: g.proj, Host: hostOf(prep.Plan),
-			Workers: o.workers(g.proj), Retry: g.proj.File.Retry, Chunks: g.proj.File.Storage.Chunks}}
+			Reserver: shared, Workers: o.workers(g.proj), Retry: g.proj.File.Retry, Chunks: g.proj.File.Storage.Chunks}}
 	for _, name := range names {
 		side, err := g.side(ctx, g.heads[name].Version)
 		if err != nil {

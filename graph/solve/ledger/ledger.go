@@ -204,7 +204,7 @@ func (l *Ledger) Reserve(ctx context.Context, d resource.Demand, notice func(res
 func (l *Ledger) waiter(d resource.Demand) (*resource.Waiter, error) {
 	if never := d.Never(l.total); len(never) > 0 {
 		s := never[0]
-		return nil, fmt.Errorf("it needs %s of %s, and the machine has %s", s.Resource.Text(s.Want), s.Resource, s.Resource.Text(s.Free))
+		return nil, fmt.Errorf("it needs %s, and the machine has %s", s.Resource.Of(s.Want), s.Resource.Text(s.Free))
 	}
 	return &resource.Waiter{Want: d.On(l.total)}, nil
 }

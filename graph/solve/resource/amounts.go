@@ -34,6 +34,9 @@ func (n Name) String() string {
 	return map[Name]string{CPU: "processors", Memory: "memory", GPU: "a GPU"}[n]
 }
 
+// Plain is the name in one word, a token's own.
+func (n Name) Plain() string { return strings.TrimPrefix(string(n), tokenPrefix) }
+
 // Amounts says how much of each resource. What is not in it is none.
 type Amounts map[Name]int64
 
@@ -63,6 +66,20 @@ func (a Amounts) Clone() Amounts {
 
 // Names are the resources that there is some of, in order.
 func (a Amounts) Names() []Name { return slices.Sorted(maps.Keys(a)) }
+
+// Of is an amount with what it is of, such as "3 GiB of memory".
+func (n Name) Of(v int64) string {
+	many := map[bool]string{true: "s"}[v != 1]
+	switch n {
+	case CPU:
+		return n.Text(v) + " processors"
+	case Memory:
+		return n.Text(v) + " of memory"
+	case GPU:
+		return fmt.Sprintf("%d GPU%s", v, many)
+	}
+	return fmt.Sprintf("%d token%s of %s", v, many, n.Plain())
+}
 
 // Text is an amount of a resource as people read it, such as "3.0 GiB".
 func (n Name) Text(v int64) string {
