@@ -484,9 +484,9 @@ func (s *story) invalidate(ctx context.Context, db *cube.Cube) {
 	unedited := len(s.past) > 0 && s.past[len(s.past)-1].String() == s.world.String()
 	for id := range s.known {
 		deed, last := s.deeds[id]
-		of := deed.instance == v.Name && (of.Boxes == nil || deed.tile == of.Boxes[0])
+		void := deed.instance == v.Name && (of.Boxes == nil || deed.tile == of.Boxes[0])
 		switch {
-		case unedited && last && of:
+		case unedited && last && void:
 			delete(s.known, id) // it must run
 		case !last || deed.instance == v.Name: // what the head was made by is void, too
 			delete(s.known, id)
