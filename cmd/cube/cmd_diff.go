@@ -66,11 +66,16 @@ func runDiff(ctx context.Context, a *app, o diffOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	name := args[0]
+	tolerances, err := o.tolerances(name)
+	if err != nil {
+		return err
+	}
+	options.Tolerance = tolerances.For(name)
 	g, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
-	name := args[0]
 	old, now, err := g.twoVersions(ctx, name, args[1:])
 	if err != nil {
 		return err

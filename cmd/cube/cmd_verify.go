@@ -10,7 +10,6 @@ import (
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
-	"github.com/cubebuild/cube/internal/compare"
 	"github.com/cubebuild/cube/internal/project"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/cubebuild/cube/internal/verify"
@@ -48,7 +47,8 @@ verify.
 With --json it prints a line {"type": "verify"} for each variable compared.`,
 		Example: `  cube verify slope
   cube verify slope --deep -j 8
-  cube verify fire_arrival_time --tolerance abs=60,ulp=4 -o differs.png`,
+  cube verify fire_arrival_time --tolerance abs=60,ulp=4 -o differs.png
+  cube verify slope --deep --tolerance slope:rel=1e-6 --tolerance elevation:abs=0.01`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeHead,
 		RunE:              func(c *cobra.Command, args []string) error { return runVerify(c.Context(), a, o, args[0]) },
@@ -82,6 +82,10 @@ func runVerify(ctx context.Context, a *app, o verifyOptions, name string) (err e
 	if err != nil {
 		return err
 	}
+	tolerances, err := o.tolerances(names...)
+	if err != nil {
+		return err
+	}
 	stage, err := g.cube.Stage()
 	if err != nil {
 		return err
@@ -101,7 +105,7 @@ func runVerify(ctx context.Context, a *app, o verifyOptions, name string) (err e
 		if err != nil {
 			return err
 		}
-		conf.Checks = append(conf.Checks, verify.Check{Variable: name, Stored: side})
+		conf.Checks = append(conf.Checks, verify.Check{Variable: name, Stored: side, Tolerance: tolerances.For(name)})
 	}
 	outcomes, err := verify.Run(ctx, conf)
 	if action := (*solve.ActionError)(nil); errors.As(err, &action) && ctx.Err() == nil {
@@ -110,7 +114,7 @@ func runVerify(ctx context.Context, a *app, o verifyOptions, name string) (err e
 	if err != nil {
 		return err
 	}
-	return a.verdict(o, options.Tolerance, outcomes)
+	return a.verdict(o, outcomes)
 }
 
 // workers is how many actions run at once in the shuffled rebuild.
@@ -223,11 +227,11 @@ type verdictLine struct {
 }
 
 // verdict prints what was found, and is an error where not all is verified.
-func (a *app) verdict(o verifyOptions, tol compare.Tolerance, outcomes []verify.Outcome) error {
+func (a *app) verdict(o verifyOptions, outcomes []verify.Outcome) error {
 	verified := true
 	drawn := false
 	for _, out := range outcomes {
-		line := newVerdict(out, tol)
+		line := newVerdict(out)
 		var err error
 		if a.json {
 			err = a.printLines(line)
@@ -257,10 +261,10 @@ func (a *app) verdict(o verifyOptions, tol compare.Tolerance, outcomes []verify.
 	return nil
 }
 
-func newVerdict(out verify.Outcome, tol compare.Tolerance) verdictLine {
+func newVerdict(out verify.Outcome) verdictLine {
 	line := verdictLine{Type: "verify", Variable: out.Variable, Version: out.Stored.Version.Digest(), Verdict: out.Verdict, Tiles: out.Vertex.Len(),
 		Between: out.Between[:], Like: out.Like, Follows: out.Follows,
-		differs: newDiffers(out.Found, out.Stored.Version.Layout(), &out.Tile, tol)}
+		differs: newDiffers(out.Found, out.Stored.Version.Layout(), &out.Tile, out.Tolerance)}
 	if inst := out.Vertex.Instance; inst != nil {
 		line.Instance, line.Image = inst.Name, inst.Image.Ref
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cubebuild/cube/cube"
@@ -19,24 +21,34 @@ import (
 
 // compareFlags are what cube diff and cube verify have in common.
 type compareFlags struct {
-	tolerance string
+	tolerance []string
 	out       string
 	width     int
 }
 
 func (f *compareFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.tolerance, "tolerance", "", "by how much numbers may differ: any of `abs=..,rel=..,ulp=..` (default: not at all)")
+	c.Flags().StringArrayVar(&f.tolerance, "tolerance", nil, "by how much numbers may differ: any of `abs=..,rel=..,ulp=..`, after VARIABLE: for that one alone (repeatable; default: not at all)")
 	c.Flags().StringVarP(&f.out, "output", "o", "", "where they differ, draw a map of it into this `file` (.png or .svg)")
 	c.Flags().IntVar(&f.width, "width", 1200, "width of the map in pixels")
 }
 
-// options are what is asked of a comparison.
+// tolerances are those of the variables that are compared, which exist.
+func (f *compareFlags) tolerances(variables ...string) (compare.Tolerances, error) {
+	t, err := compare.ParseTolerances(f.tolerance)
+	if err != nil {
+		return t, &usageError{fmt.Errorf("--%w", err)}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Of)) {
+		if !slices.Contains(variables, name) {
+			return t, &usageError{fmt.Errorf("--tolerance %s:%s: %s is none of what is compared: %s", name, t.Of[name], name, strings.Join(variables, ", "))}
+		}
+	}
+	return t, nil
+}
+
+// options are what else is asked of a comparison.
 func (f *compareFlags) options() (compare.Options, error) {
 	var o compare.Options
-	var err error
-	if o.Tolerance, err = compare.ParseTolerance(f.tolerance); err != nil {
-		return o, &usageError{fmt.Errorf("--%w", err)}
-	}
 	if f.out == "" {
 		return o, nil
 	}

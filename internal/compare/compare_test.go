@@ -291,6 +291,24 @@ func TestATolerance(t *testing.T) {
 	}
 }
 
+func TestEveryVariableHasTheToleranceThatIsWrittenForIt(t *testing.T) {
+	t.Parallel()
+	got, err := ParseTolerances([]string{"slope:abs=1e-6", "rel=0.001,ulp=4", "aspect:ulp=2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]Tolerance{"slope": {Abs: 1e-6}, "aspect": {ULP: 2}, "elevation": {Rel: 0.001, ULP: 4}} {
+		if got.For(name) != want {
+			t.Errorf("%s: %v, want %v", name, got.For(name), want)
+		}
+	}
+	for _, texts := range [][]string{{"abs=1", "rel=1"}, {"slope:abs=1", "slope:rel=1"}, {":abs=1"}, {"slope:abs"}, {"slope:sigma=3"}} {
+		if got, err := ParseTolerances(texts); err == nil {
+			t.Errorf("%q: %v", texts, got)
+		}
+	}
+}
+
 func TestBadTolerancesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"abs", "abs=", "abs=x", "abs=-1", "abs=NaN", "abs=Inf", "ulp=1.5", "ulp=-1", "abs=1,abs=2", "eps=1", "1e-6", ",", "abs=1,"} {

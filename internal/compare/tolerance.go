@@ -66,6 +66,51 @@ func ParseTolerance(s string) (Tolerance, error) {
 	return t, nil
 }
 
+// Tolerances are those of several variables.
+type Tolerances struct {
+	All Tolerance            // of variables that are not in Of
+	Of  map[string]Tolerance // by variable
+}
+
+// ParseTolerances reads tolerances as [ParseTolerance] does, each for one
+// variable where its name and a colon stand before it, as slope:abs=1e-6, or
+// else for all others.
+func ParseTolerances(texts []string) (Tolerances, error) {
+	t := Tolerances{Of: map[string]Tolerance{}}
+	all := false
+	for _, s := range texts {
+		name, text, one := strings.Cut(s, ":")
+		if !one {
+			name, text = "", s
+		}
+		_, twice := t.Of[name]
+		switch {
+		case twice || !one && all:
+			return t, fmt.Errorf("tolerance %q: there is another one before it; write both in one, as abs=1e-6,ulp=4", s)
+		case one && name == "":
+			return t, fmt.Errorf("tolerance %q: want a variable's name before the colon", s)
+		}
+		parsed, err := ParseTolerance(text)
+		if err != nil {
+			return t, err
+		}
+		if one {
+			t.Of[name] = parsed
+		} else {
+			t.All, all = parsed, true
+		}
+	}
+	return t, nil
+}
+
+// For is the tolerance of a variable.
+func (t Tolerances) For(variable string) Tolerance {
+	if own, ok := t.Of[variable]; ok {
+		return own
+	}
+	return t.All
+}
+
 func bound(s string) (float64, error) {
 	v, err := strconv.ParseFloat(s, 64)
 	if err == nil && (!(v >= 0) || math.IsInf(v, 0)) {

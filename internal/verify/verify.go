@@ -51,8 +51,9 @@ const repeats = 2
 
 // Check is one variable and its version that is stored.
 type Check struct {
-	Variable string
-	Stored   compare.Side
+	Variable  string
+	Stored    compare.Side
+	Tolerance compare.Tolerance
 }
 
 // Config says what is verified. The plan's imports are in Solve.Imports; of
@@ -64,7 +65,7 @@ type Config struct {
 	Plan      *graph.Plan
 	Checks    []Check // of the plan's variables, in its order
 	Solve     solve.Config
-	Compare   compare.Options
+	Compare   compare.Options // but for tolerances, which checks have
 	// Watch is called before each rebuild; its events go to the first function
 	// that it returns, and its end to the second. It may be nil.
 	Watch func(rebuild string, plan *graph.Plan) (events func(solve.Event) error, end func() error)
@@ -186,11 +187,13 @@ func (v *verification) check(ctx context.Context, c Check) (Outcome, error) {
 	if err != nil {
 		return o, err
 	}
-	again, err := compare.Versions(ctx, order, mixed, v.Compare)
+	options := v.Compare
+	options.Tolerance = c.Tolerance
+	again, err := compare.Versions(ctx, order, mixed, options)
 	if err != nil {
 		return o, err
 	}
-	if o.Found, err = compare.Versions(ctx, c.Stored, order, v.Compare); err != nil {
+	if o.Found, err = compare.Versions(ctx, c.Stored, order, options); err != nil {
 		return o, err
 	}
 	if o.Found.Differ == 0 {
@@ -198,7 +201,7 @@ func (v *verification) check(ctx context.Context, c Check) (Outcome, error) {
 	}
 	switch {
 	case again.Differ > 0:
-		other, err := compare.Versions(ctx, c.Stored, mixed, compare.Options{Tolerance: v.Compare.Tolerance})
+		other, err := compare.Versions(ctx, c.Stored, mixed, compare.Options{Tolerance: c.Tolerance})
 		if err != nil {
 			return o, err
 		}
@@ -243,7 +246,7 @@ func (v *verification) blame(ctx context.Context, o *Outcome, output *graph.Outp
 		return nil
 	}
 	for range repeats {
-		same, err := v.repeat(ctx, output, o.Tile, order)
+		same, err := v.repeat(ctx, o, output, order)
 		if err != nil || !same {
 			return err
 		}
@@ -254,7 +257,7 @@ func (v *verification) blame(ctx context.Context, o *Outcome, output *graph.Outp
 
 // repeat runs one tile alone, on what it read in order, and reports whether it
 // comes out as it did then.
-func (v *verification) repeat(ctx context.Context, output *graph.Output, tile grid.Tile, order compare.Side) (bool, error) {
+func (v *verification) repeat(ctx context.Context, o *Outcome, output *graph.Output, order compare.Side) (bool, error) {
 	inputs := make([]graph.Digest, len(output.Vertex.Inputs))
 	for i, in := range output.Vertex.Inputs {
 		if in.Import != nil {
@@ -263,7 +266,7 @@ func (v *verification) repeat(ctx context.Context, output *graph.Output, tile gr
 			inputs[i] = v.order.versions[in.From.Variable]
 		}
 	}
-	vertex := output.Vertex.Pinned(inputs).Only(tile.Box)
+	vertex := output.Vertex.Pinned(inputs).Only(o.Tile.Box)
 	plan := &graph.Plan{Targets: []string{output.Variable}, Vertices: []*graph.Vertex{vertex}}
 	again, err := v.rebuild(ctx, Alone, plan, []*cube.Cube{v.order.cube})
 	if err != nil {
@@ -273,6 +276,6 @@ func (v *verification) repeat(ctx context.Context, output *graph.Output, tile gr
 	if err != nil {
 		return false, err
 	}
-	r, err := compare.Versions(ctx, order, side, compare.Options{Tolerance: v.Compare.Tolerance})
+	r, err := compare.Versions(ctx, order, side, compare.Options{Tolerance: o.Tolerance})
 	return err == nil && r.Differ == 0, err
 }

@@ -155,7 +155,7 @@ func (s *scene) check(variable string) Check {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return Check{variable, compare.Side{Cube: s.cube, Version: v}}
+	return Check{Variable: variable, Stored: compare.Side{Cube: s.cube, Version: v}}
 }
 
 func (s *scene) config(plan *graph.Plan, variables ...string) Config {
@@ -314,12 +314,12 @@ func TestATolerantVerificationAllowsSmallDifferences(t *testing.T) {
 		return 1000 + float32(calls.Add(1)%3)/100
 	}})
 	c := s.shallow("top")
-	c.Compare.Tolerance.Rel = 1e-4
+	c.Checks[0].Tolerance.Rel = 1e-4
 	if o := s.run(c)[0]; o.Verdict != Verified || o.Found.Within == 0 || o.Found.Largest < 0.009 {
 		t.Errorf("%+v %+v", o, o.Found)
 	}
 	c = s.shallow("top")
-	c.Compare.Tolerance.Rel = 1e-6
+	c.Checks[0].Tolerance.Rel = 1e-6
 	if o := s.run(c)[0]; o.Verdict != NotDeterministic {
 		t.Errorf("%+v", o)
 	}
