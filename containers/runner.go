@@ -64,6 +64,10 @@ type Spec struct {
 	// tells nothing of the host. The caller closes it, after Run at the latest.
 	Stdin *os.File
 
+	// Answers is what the payload has as its descriptor 3, to write to; nil is
+	// none. As with Stdin, it is handed over and the caller closes it.
+	Answers *os.File
+
 	// Network, where it is set, answers the payload at [NetworkAddress]: it is
 	// called with a socket that listens in the sandbox's own network, from
 	// before the payload starts, and returns when the listener is closed, which
@@ -157,6 +161,10 @@ const (
 	// OutOfMemory means that it failed after the kernel killed one of its
 	// processes for reaching Limits.Memory.
 	OutOfMemory
+	// Misspoke means that a payload that serves broke the protocol: it answered
+	// something else than an exit code, or ended or closed descriptor 3 without
+	// an answer.
+	Misspoke
 )
 
 // String is the reason in words.
@@ -170,6 +178,8 @@ func (r Reason) String() string {
 		return "timed out"
 	case OutOfMemory:
 		return "out of memory"
+	case Misspoke:
+		return "gave no exit code as its answer on descriptor 3"
 	}
 	return fmt.Sprintf("reason %d", int(r))
 }
@@ -182,6 +192,8 @@ type Exit struct {
 	Code int
 	// Signal is what killed the payload, or zero.
 	Signal syscall.Signal
+	// Answered says that a Session's payload answered Code, and lives.
+	Answered bool
 	// Usage is what it cost.
 	Usage Usage
 	// Unenforced names each limit asked for that was not enforced, with the

@@ -137,17 +137,27 @@ func (r *running) start() (*output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make pipes: %w", err)
 	}
+	return out, r.startWith(out)
+}
+
+// startWith hands the config over; out is the payload's output, whose inner
+// ends are closed.
+func (r *running) startWith(out *output) error {
 	tasks, err := r.box.leaf.tasks()
 	if err != nil {
 		out.closeInner()
 		out.wait()
-		return nil, err
+		return err
 	}
 	r.config.Stdout, r.config.Stderr, r.config.Tasks = out.stdout, out.stderr, uint8(len(tasks))
 	given := slices.Clone(out.inner)
 	if in := r.spec.Stdin; in != nil {
 		given = append(given, in)
 		r.config.Stdin = uint8(len(given))
+	}
+	if to := r.spec.Answers; to != nil {
+		given = append(given, to)
+		r.config.Answers = uint8(len(given))
 	}
 	var fds []int
 	for _, f := range append(given, tasks...) {
@@ -160,7 +170,7 @@ func (r *running) start() (*output, error) {
 		r.box.kill()
 		out.wait()
 	}
-	return out, err
+	return err
 }
 
 // fill fills the tmpfs that want it, once their handles have come.
@@ -224,6 +234,10 @@ func (r *running) keep(indexes []byte, fds []int) error {
 	}
 	for i, fd := range fds {
 		f := os.NewFile(uintptr(fd), "kept tmpfs")
+		if indexes[i] == inside.Base && r.config.Serve {
+			r.kept[""] = f
+			continue
+		}
 		if int(indexes[i]) >= len(r.spec.Mounts) {
 			f.Close()
 			return inside.ErrFrame

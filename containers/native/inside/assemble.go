@@ -21,8 +21,10 @@ type assembly struct {
 	hidden  int // sources hidden behind an overlay so far
 	handles []int
 	indexes []byte
-	filled  []int    // mounts that become read-only once they are filled
-	made    []string // directories below /cube, by their paths in the base
+	// filled are mounts that become read-only once they are filled, or at once
+	// where the payload serves.
+	filled []int
+	made   []string // directories below /cube, by their paths in the base
 }
 
 // assemble makes the file tree and enters it. The tmpfs handles asked for go
@@ -211,16 +213,42 @@ func (a *assembly) mountTmpfs(i int, m *Mount) error {
 		return wrong("set times of "+m.Target, err)
 	}
 	if m.Handle {
-		fd, err := unix.Open("h", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
+		if err := a.handle(i, m); err != nil {
 			return wrong("mount "+m.Target+": open", err)
-		}
-		a.handles, a.indexes = append(a.handles, fd), append(a.indexes, byte(i))
-		if m.Fill && !m.Writable {
-			a.filled = append(a.filled, fd)
 		}
 	}
 	return a.attach("h", m.Target)
+}
+
+// handle opens the tmpfs on h/ for the engine: the payload's own mount or, where
+// it serves, another one of the same tmpfs, which stays writable when the
+// payload's own becomes read-only.
+func (a *assembly) handle(i int, m *Mount) error {
+	fd, err := unix.Open("h", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if m.Fill && !m.Writable {
+		a.filled = append(a.filled, fd)
+	}
+	if a.config.Serve {
+		if err := a.clone("h", byte(i)); err != nil || m.Fill && !m.Writable {
+			return err
+		}
+		return unix.Close(fd)
+	}
+	a.handles, a.indexes = append(a.handles, fd), append(a.indexes, byte(i))
+	return nil
+}
+
+// clone adds a handle on a mount of its own of what is at the path in the base.
+func (a *assembly) clone(path string, index byte) error {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	a.handles, a.indexes = append(a.handles, fd), append(a.indexes, index)
+	return nil
 }
 
 // makeOwn makes a directory that belongs to the payload.
@@ -312,8 +340,14 @@ func (a *assembly) dateDirs() error {
 }
 
 // handOver sends the handles to the engine and waits until it has filled the
-// tmpfs that it wants to fill.
+// tmpfs that it wants to fill. It does not wait where the payload serves: the
+// first request tells that payload that they are.
 func (a *assembly) handOver(sock int) error {
+	if a.config.Serve {
+		if err := a.clone(".", Base); err != nil {
+			return wrong("open base", err)
+		}
+	}
 	if len(a.handles) == 0 {
 		return nil
 	}
@@ -321,11 +355,15 @@ func (a *assembly) handOver(sock int) error {
 	if err := Send(sock, Handles, a.indexes, a.handles...); err != nil {
 		return wrong("send handles", err)
 	}
-	if !a.waits() {
+	switch {
+	case a.config.Serve:
+		defer closeAll(a.filled)
+	case !a.waits():
 		return nil
-	}
-	if kind, _, _, err := Receive(sock); err != nil || kind != Go {
-		return wrong("wait for go", ErrFrame)
+	default:
+		if kind, _, _, err := Receive(sock); err != nil || kind != Go {
+			return wrong("wait for go", ErrFrame)
+		}
 	}
 	for _, fd := range a.filled {
 		if err := makeReadOnly(fd); err != nil {

@@ -7,7 +7,7 @@ import (
 
 // Version is the version of the protocol between engine and init. It changes
 // with every change of what they say to each other.
-const Version = 3
+const Version = 4
 
 // Kinds of Mount.
 const (
@@ -36,6 +36,11 @@ type Config struct {
 	// Stdin, Stdout and Stderr say which descriptor of those that come with the
 	// config is which, counted from one; zero is /dev/null.
 	Stdin, Stdout, Stderr uint8
+	// Answers says likewise which is the payload's descriptor 3; zero is none.
+	Answers uint8
+	// Serve says that the payload serves one request after another: the engine
+	// gets handles that it can write through at all times, and one on the base.
+	Serve bool
 	// Tasks is how many descriptors after those are v1 cgroups' task lists,
 	// which the payload is to be born into.
 	Tasks uint8
@@ -80,7 +85,7 @@ func (c *Config) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, c.Processes)
 	b = binary.AppendUvarint(b, c.TmpSize)
 	b = appendBytes(b, c.Filter)
-	return append(b, c.Stdin, c.Stdout, c.Stderr, c.Tasks, byte(c.Listen), byte(c.Listen>>8))
+	return append(b, c.Stdin, c.Stdout, c.Stderr, c.Answers, bit(c.Serve), c.Tasks, byte(c.Listen), byte(c.Listen>>8))
 }
 
 // Decode reads what Append wrote. The Config refers to b.
@@ -100,7 +105,8 @@ func Decode(b []byte) (*Config, error) {
 		c.Mounts = append(c.Mounts, m)
 	}
 	c.Processes, c.TmpSize, c.Filter = d.uint(), d.uint(), d.bytes()
-	c.Stdin, c.Stdout, c.Stderr, c.Tasks = d.byte(), d.byte(), d.byte(), d.byte()
+	c.Stdin, c.Stdout, c.Stderr, c.Answers = d.byte(), d.byte(), d.byte(), d.byte()
+	c.Serve, c.Tasks = d.byte()&1 != 0, d.byte()
 	c.Listen = uint16(d.byte()) | uint16(d.byte())<<8
 	if d.bad || len(d.b) != 0 {
 		return nil, ErrConfig

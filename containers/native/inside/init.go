@@ -108,7 +108,7 @@ func receiveConfig() (*Config, []int, error) {
 	if err != nil {
 		return nil, nil, wrong("read config", err)
 	}
-	if int(c.Tasks) > len(fds) || int(max(c.Stdin, c.Stdout, c.Stderr)) > len(fds)-int(c.Tasks) || len(c.Args) == 0 {
+	if int(c.Tasks) > len(fds) || int(max(c.Stdin, c.Stdout, c.Stderr, c.Answers)) > len(fds)-int(c.Tasks) || len(c.Args) == 0 {
 		return nil, nil, wrong("read config", ErrConfig)
 	}
 	return c, fds, nil
@@ -169,9 +169,13 @@ func startPayload(c *Config, pids int, fds []int) (pid int, err error) {
 		}
 		return uintptr(fds[n-1])
 	}
+	files := []uintptr{stream(c.Stdin), stream(c.Stdout), stream(c.Stderr)}
+	if c.Answers != 0 {
+		files = append(files, stream(c.Answers))
+	}
 	pid, err = syscall.ForkExec(path, c.Args, &syscall.ProcAttr{
 		Env:   c.Env,
-		Files: []uintptr{stream(c.Stdin), stream(c.Stdout), stream(c.Stderr)},
+		Files: files,
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	return pid, blame("start "+path, err)
