@@ -22,7 +22,15 @@ type Action struct {
 	Outputs map[string]graph.RequestOutput // by role
 	CPUs    float64
 	Limits  graph.Resources
-	Log     io.Writer // what the payload prints; nil discards it
+	Log     io.Writer // what the payload prints; nil discards it. See [Forgetter]
+
+	// Batch is how many actions one start of the container may serve, of those
+	// that differ only in Request, Inputs' values and Log. From 2 on the payload
+	// speaks the protocol of [ParseAnswer], however many it is given; it is not
+	// told how many that may be. 0 and 1: the command runs once, for this action.
+	Batch int
+	// Alone gives the action a container of its own, whatever Batch allows.
+	Alone bool
 }
 
 // Input is one staged window, or one file.
@@ -80,8 +88,9 @@ const (
 	FailedSignal   FailureKind = "signal"
 	FailedTimeout  FailureKind = "timeout"
 	FailedMemory   FailureKind = "oom"
-	FailedDisk     FailureKind = "disk"   // it outgrew its disk limit
-	FailedOutput   FailureKind = "output" // it exited 0, and what it left is not what it declared
+	FailedDisk     FailureKind = "disk"     // it outgrew its disk limit
+	FailedOutput   FailureKind = "output"   // it exited 0, and what it left is not what it declared
+	FailedProtocol FailureKind = "protocol" // it serves, and did not answer with an exit code
 )
 
 // Exit codes with a meaning of their own (sysexits.h).
@@ -127,6 +136,8 @@ func failure(e *Exit, l graph.Resources) *Failure {
 		f.Kind, f.Detail = FailedMemory, fmt.Sprintf("outgrew its memory limit of %d MiB", l.Memory>>20)
 	case e.Reason == Signaled:
 		f.Kind = FailedSignal
+	case e.Reason == Misspoke:
+		f.Kind, f.Code = FailedProtocol, 0
 	case e.Code == ExitRetry:
 		f.Kind, f.Detail = FailedRetry, "exited with code 75: it asks to be tried again"
 	case e.Code == ExitBadInput:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ type Executor struct {
 	runner  Runner
 	staging *Staging
 	watch   time.Duration
+	pool    *pool
 }
 
 // ExecutorConfig says what an executor works with.
@@ -28,12 +30,23 @@ type ExecutorConfig struct {
 	Runner Runner
 	// Staging is where windows and outputs lie while an action runs.
 	Staging *Staging
+	// Sessions is how many containers may be there at once before idle ones are
+	// ended: as many as were at work at once, or as this says. 0: a processor each.
+	Sessions int
+	// Idle is how long a container waits for the next action of its batch.
+	// 0: 3 seconds.
+	Idle time.Duration
 }
 
-// NewExecutor returns an executor.
+// NewExecutor returns an executor. The caller closes it, before the runner.
 func NewExecutor(c ExecutorConfig) *Executor {
-	return &Executor{runner: c.Runner, staging: c.Staging, watch: watchInterval}
+	return &Executor{runner: c.Runner, staging: c.Staging, watch: watchInterval,
+		pool: newPool(cmp.Or(c.Sessions, runtime.NumCPU()), cmp.Or(c.Idle, 3*time.Second))}
 }
+
+// Close ends the containers that wait for another action. One that is under way
+// ends with its action.
+func (x *Executor) Close() error { return x.pool.close() }
 
 // Run runs an action to its end. A *Failure says that the producer failed;
 // the caller closes the result.
@@ -44,6 +57,11 @@ func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {
 		return nil, fmt.Errorf("stage %s: %w", a.Name, err)
 	}
 	defer st.remove()
+	if a.Batch > 1 {
+		return x.serve(ctx, st, a)
+	}
+	x.pool.enter()
+	defer x.pool.leave(nil)
 	watched, stop := watchDisk(ctx, st.watch, a.Limits.Disk, x.watch)
 	defer stop()
 	exit, err := x.runner.Run(watched, st.spec)
@@ -54,7 +72,12 @@ func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {
 		return nil, fmt.Errorf("run %s: %w", a.Name, err)
 	}
 	defer exit.Close()
-	outputs, err := st.finish(ctx, exit, a)
+	return st.result(ctx, exit, a)
+}
+
+// result is what a payload left, or how it failed.
+func (s *staged) result(ctx context.Context, exit *Exit, a Action) (*Result, error) {
+	outputs, err := s.finish(ctx, exit, a)
 	if f := (*Failure)(nil); errors.As(err, &f) {
 		f.Usage = exit.Usage
 		return nil, f
@@ -65,7 +88,8 @@ func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {
 	return &Result{Outputs: outputs, Usage: exit.Usage, Unenforced: exit.Unenforced}, nil
 }
 
-// finish takes in what a payload left that has ended, or says how it failed.
+// finish takes in what a payload left that has ended, or has answered, or says
+// how it failed.
 func (s *staged) finish(ctx context.Context, exit *Exit, a Action) (map[string]Output, error) {
 	full := s.full(exit)
 	if f := failure(exit, a.Limits); f != nil {
@@ -96,6 +120,7 @@ type staged struct {
 	inMemory bool              // windows and outputs lie in memory where they can
 	shared   map[string]string // by role: the directory of a window that others have, too
 	give     []func()          // give back what was taken
+	serves   bool              // the payload speaks the protocol of a batch
 }
 
 func (s *staged) remove() {
@@ -143,7 +168,11 @@ func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
 		Name: a.Name, Layers: a.Layers, Args: a.Image.Command, Env: Environment(a.Image.Env, a.CPUs),
 		Dir: graph.ScratchDir, Stdout: a.Log, Stderr: a.Log,
 		Limits: Limits{Memory: a.Limits.Memory, CPUs: a.CPUs, PIDs: a.Limits.PIDs, Time: a.Limits.Timeout},
-	}}
+	}, serves: a.Batch > 1}
+	if st.serves {
+		st.spec.Env = append(st.spec.Env, ServeVariable+"=1")
+		slices.Sort(st.spec.Env)
+	}
 	defer func() {
 		if err != nil {
 			st.remove()

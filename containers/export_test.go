@@ -26,6 +26,13 @@ func Fill(ctx context.Context, root *os.Root, inputs []Input) error {
 // Watch sets how often an executor looks at what an action has on disk.
 func (x *Executor) Watch(every time.Duration) { x.watch = every }
 
+// IdleSessions is how many containers wait for another action.
+func (x *Executor) IdleSessions() int {
+	x.pool.mu.Lock()
+	defer x.pool.mu.Unlock()
+	return len(x.pool.idle)
+}
+
 // Drop removes the windows that nobody uses, and says how many there were.
 func (s *Staging) Drop() (n int) {
 	for s.evict() {

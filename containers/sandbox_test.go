@@ -173,7 +173,9 @@ func (b *bench) fail(t testing.TB, a containers.Action) *containers.Failure {
 	r, err := b.Run(t.Context(), a)
 	var f *containers.Failure
 	if !errors.As(err, &f) {
-		r.Close()
+		if err == nil {
+			r.Close()
+		}
 		t.Fatalf("got %v, want a failure\n%s", err, &log)
 	}
 	if f.Usage.Wall == 0 && f.Kind != containers.FailedDisk {

@@ -32,7 +32,8 @@ type Session interface {
 	// new one would, and otherwise as that of Run. After any error, and where
 	// Answered is false, only Close may follow.
 	Serve(ctx context.Context, spec Spec) (*Exit, error)
-	// Close ends the container.
+	// Close ends the container: no process of it is left then. It may be called
+	// more than once.
 	Close() error
 }
 

@@ -17,6 +17,10 @@ import (
 // maxFilled is how many filled mounts an action may have, beside its outputs.
 const maxFilled = 64
 
+// roomForAll is the size of a tmpfs that only the engine writes to, and that it
+// takes no more of than it has counted.
+const roomForAll = 1 << 40
+
 // stageInputs lays the windows out below /cube/in, as their needs ask for it.
 func (x *Executor) stageInputs(ctx context.Context, st *staged, inputs []Input) error {
 	var windows []Input
@@ -47,6 +51,9 @@ func (s *staged) mountTogether(ctx context.Context, windows []Input) {
 		m.Size += in.room()
 		m.Dirs = append(m.Dirs, in.Role)
 	}
+	if s.serves { // what comes later is not the init's to make, and of any size
+		m.Size, m.Dirs = roomForAll, nil
+	}
 	m.Fill = func(root *os.Root) error { return fillAll(ctx, root, windows) }
 	s.mount(m)
 }
@@ -56,7 +63,11 @@ func (s *staged) mountTogether(ctx context.Context, windows []Input) {
 // made.
 func (s *staged) mountApart(ctx context.Context, windows []Input) {
 	for _, in := range windows {
-		s.mount(Mount{Kind: Tmpfs, Target: in.Window.Path, Size: in.room(), Fill: func(root *os.Root) error {
+		size := in.room()
+		if s.serves {
+			size = roomForAll
+		}
+		s.mount(Mount{Kind: Tmpfs, Target: in.Window.Path, Size: size, Fill: func(root *os.Root) error {
 			return fill(root, func(t *tree) error { return t.input(ctx, ".", in) })
 		}})
 	}

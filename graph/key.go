@@ -39,6 +39,10 @@ type Shared struct {
 	Sources    map[string]SourceKey `json:"sources,omitempty"`   // by role
 	Outputs    []VarSpec            `json:"outputs"`
 	Salt       int                  `json:"salt,omitempty"`
+	// Serves says that the container is told to serve one request after another,
+	// which it is from capabilities.batch 2 on. How many it is given, and which
+	// came before, it cannot know.
+	Serves bool `json:"serves,omitempty"`
 }
 
 // EngineVersions are the versions of what the engine does to values itself.
@@ -75,6 +79,7 @@ func (v *Vertex) Shared(ws *Workspace, host Host) (Shared, error) {
 	}
 	inst := v.Instance
 	s.Image, s.Params, s.CPUs, s.Salt = &inst.Image, inst.Params, inst.Manifest.Capabilities.CPUs, inst.Salt
+	s.Serves = inst.Manifest.Capabilities.Serves()
 	if inst.Manifest.Capabilities.CPUClass {
 		s.CPUClass = host.CPUClass
 	}

@@ -46,8 +46,8 @@ type Inspection struct {
 	NativeRes float64    `json:"native_res_m,omitempty" yaml:"native_res_m,omitempty"` // ground metres, the coarser axis
 }
 
-// Capabilities say how a producer runs. Only CPUs reaches the container, as
-// its thread count, and so only CPUs is keyed; see ARCHITECTURE.md.
+// Capabilities say how a producer runs. Two reach the container and so are
+// keyed: CPUs, as its thread count, and whether it serves; see ARCHITECTURE.md.
 type Capabilities struct {
 	Cost     string   `json:"cost,omitempty"`      // cpu, memory, io or gpu: a hint for the scheduler
 	Tiles    bool     `json:"tiles"`               // false: one action computes the whole domain and all times
@@ -77,6 +77,9 @@ func (s Scarce) Or(o Scarce) Scarce {
 	}
 	return Scarce{orDefault(s.GPUs, o.GPUs), s.Tokens}
 }
+
+// Serves reports whether the producer speaks the protocol of a batch.
+func (c Capabilities) Serves() bool { return c.Batch > 1 }
 
 // Resources are limits that no value depends on; a workspace may override them
 // and a change reruns nothing.

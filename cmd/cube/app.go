@@ -106,11 +106,11 @@ func (a *app) sweep(ctx context.Context, c *cube.Cube) error {
 // close closes what was opened.
 func (a *app) close() error {
 	var errs []error
+	if a.project != nil { // first: its executor has containers of the runner's
+		errs = append(errs, a.project.Close())
+	}
 	if a.runner != nil {
 		errs = append(errs, a.runner.Close())
-	}
-	if a.project != nil {
-		errs = append(errs, a.project.Close())
 	}
 	return errors.Join(errs...)
 }

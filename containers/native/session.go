@@ -37,7 +37,8 @@ type session struct {
 	hangUp   func() // ends what answers in the sandbox's network
 	meter    meter
 	served   int
-	over     bool // the container has ended, and its end was told
+	over     bool // nothing more can be asked of it
+	closed   bool
 }
 
 // Start implements containers.Starter.
@@ -287,6 +288,7 @@ func (s *session) answer() ([]byte, error) {
 		if line = line[:len(line)+n]; err != nil {
 			return nil, err
 		}
+		s.began = true // whether or not the init has come to say so
 	}
 	return line, nil
 }
@@ -347,10 +349,13 @@ func (s *session) last(ctx context.Context) (*containers.Exit, error) {
 	return exit, err
 }
 
-// Close implements containers.Session. When it returns no process
+// Close implements containers.Session; it may be called again. When it returns no process
 // of the container is left; the rest is let go of meanwhile.
 func (s *session) Close() error {
-	s.over = true
+	if s.over = true; s.closed {
+		return nil
+	}
+	s.closed = true
 	s.box.kill()
 	_, _ = s.box.init.Wait() // it may have been waited for
 	s.runner.background.Go(s.release)

@@ -15,7 +15,7 @@ import (
 // Bounds of what is emptied between two requests: whoever leaves more gets a new
 // container instead, which the kernel clears away whole.
 const (
-	maxLeft  = 1 << 16 // entries
+	maxLeft  = 1 << 14 // entries
 	maxDepth = 64
 )
 

@@ -43,6 +43,13 @@ func (t *tail) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// Forget implements containers.Forgetter.
+func (t *tail) Forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.head, t.rest, t.at, t.dropped = nil, nil, 0, 0
+}
+
 // Bytes returns what was kept, with a line that says what was not.
 func (t *tail) Bytes() []byte {
 	t.mu.Lock()

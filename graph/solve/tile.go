@@ -352,7 +352,7 @@ func (b *build) runMerge(ctx context.Context, j *job, done TileDone) (TileDone, 
 func (b *build) containerAction(ctx context.Context, j *job) (containers.Action, error) {
 	inst := j.Instance
 	a := containers.Action{Name: inst.Name + "-" + j.id.Short(), Image: inst.Image, Request: j.request,
-		CPUs: j.shared.CPUs, Limits: inst.Limits()}
+		CPUs: j.shared.CPUs, Batch: inst.Manifest.Capabilities.Batch, Limits: inst.Limits()}
 	req := j.told
 	a.Outputs = req.Outputs
 	var err error

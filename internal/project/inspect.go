@@ -100,7 +100,7 @@ func (pr *preparation) inspection(ctx context.Context, q question, key graph.Sou
 		return nil, fmt.Errorf("image of %s: %w", q.inst.Name, err)
 	}
 	image := imageOf(made.image)
-	shared := graph.Shared{KeyVersion: graph.KeyVersion, Params: q.params, CPUs: 1, Image: &image,
+	shared := graph.Shared{KeyVersion: graph.KeyVersion, Params: q.params, CPUs: 1, Image: &image, Serves: made.manifest.Capabilities.Serves(),
 		Engine: graph.EngineVersions{Staging: graph.StagingVersion}, Sources: map[string]graph.SourceKey{q.role: key}}
 	request, err := graph.InspectRequest(shared)
 	if err != nil {
@@ -156,7 +156,7 @@ func (pr *preparation) ask(ctx context.Context, q question, shared graph.Shared,
 	}
 	var log lastBytes
 	result, err := x.Run(ctx, containers.Action{Name: "inspect-" + q.inst.Name, Layers: layers, Image: *shared.Image,
-		Request: request, CPUs: 1, Log: &log, Outputs: graph.InspectOutputs(),
+		Request: request, CPUs: 1, Batch: made.manifest.Capabilities.Batch, Log: &log, Outputs: graph.InspectOutputs(),
 		Limits:  q.inst.Resources.Or(made.manifest.Capabilities.Resources).WithDefaults(),
 		Sources: []containers.SourceFile{{Path: path, Target: graph.SourceDir + "/" + q.role + "/data" + key.Ext}}})
 	if err != nil {

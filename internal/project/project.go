@@ -144,8 +144,11 @@ func (p *Project) Cube() (*cube.Cube, error) {
 func (p *Project) Close() error {
 	_, _ = p.Sources.Save(), p.File.Memo.Save() // hints, which cost time where they are missing
 	var err error
+	if p.executor != nil { // its containers may be shown what lies in the staging area
+		err = p.executor.Close()
+	}
 	if p.staging != nil {
-		err = p.staging.Close()
+		err = errors.Join(err, p.staging.Close())
 	}
 	if p.scratch != "" {
 		err = errors.Join(err, os.RemoveAll(p.scratch))

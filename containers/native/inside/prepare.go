@@ -57,6 +57,9 @@ func makeBase() error {
 		if err := unix.Mkdir(dir, 0o1777); err != nil {
 			return wrong("make "+dir, err)
 		}
+		if err := setEpoch(dir); err != nil {
+			return wrong("set times of "+dir, err)
+		}
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ var kinds = map[string]func(s step) error{
 	"eat":     eat,
 	"copy":    copyFile,
 	"look":    look,
+	"list":    list,
 	"print":   func(s step) error { _, err := os.Stdout.Write(s.Data); return err },
 	"sleep":   func(s step) error { time.Sleep(time.Duration(s.N) * time.Millisecond); return nil },
 	"exit":    func(s step) error { os.Exit(int(s.N)); return nil },
@@ -54,12 +55,27 @@ var kinds = map[string]func(s step) error{
 }
 
 func main() {
-	b, err := os.ReadFile("/cube/sources/script/data.json")
+	if os.Getenv("CUBE_SERVE") != "" {
+		serve()
+		return
+	}
+	if err := do("/cube/sources/script/data.json"); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// do takes the steps that a file holds.
+func do(script string) error {
+	b, err := os.ReadFile(script)
 	var steps []step
 	if err == nil {
 		err = json.Unmarshal(b, &steps)
 	}
 	for i := 0; err == nil && i < len(steps); i++ {
+		if steps[i].Do == "unless first" && served == 1 {
+			i = len(steps) - 1
+		}
 		if s := steps[i]; s.Path != "" && !filepath.IsAbs(s.Path) {
 			steps[i].Path = "/cube/out/" + s.Path
 		}
@@ -67,10 +83,7 @@ func main() {
 			err = fmt.Errorf("step %d: %s: %w", i, steps[i].Do, err)
 		}
 	}
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
+	return err
 }
 
 func socket(s step) error {
