@@ -20,6 +20,7 @@ import (
 	"github.com/cubebuild/cube/internal/config"
 	"github.com/cubebuild/cube/internal/exchange"
 	"github.com/cubebuild/cube/internal/project"
+	"github.com/cubebuild/cube/internal/source"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/cubebuild/cube/lineage"
 )
@@ -55,7 +56,7 @@ func (im *importing) file(ctx context.Context, display ui.Display) (*graph.Impor
 	if err != nil {
 		return nil, err
 	}
-	pin, err := im.proj.Sources.Pin(ctx, filepath.Dir(im.path), im.path, graph.Digest{})
+	pin, err := im.proj.Sources.Pin(ctx, filepath.Dir(im.path), source.Want{URI: im.path})
 	if err != nil {
 		return nil, err
 	}

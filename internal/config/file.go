@@ -73,6 +73,7 @@ type Source struct {
 	License  string
 	Citation string
 	Native   float64 // ground metres; 0: not said
+	MaxSize  int64   // bytes that are taken at most; 0: no limit of its own
 }
 
 // Producer is an instance of a producer as cube.yaml declares it.

@@ -271,7 +271,7 @@ func (pr *preparation) pinSource(ctx context.Context, src *config.Source) error 
 	if source.IsRemote(src.URI) {
 		pr.step("source %s", src.Name)
 	}
-	pin, err := pr.Sources.Pin(ctx, pr.File.Dir(), src.URI, want)
+	pin, err := pr.Sources.Pin(ctx, pr.File.Dir(), source.Want{URI: src.URI, SHA256: want, MaxSize: src.MaxSize})
 	if pr.cfg.Locked && src.SHA256.IsZero() && errors.Is(err, source.ErrChanged) {
 		return &LockError{What: "source " + src.Name, Pinned: want.String(), Have: pin.SHA256.String()}
 	}

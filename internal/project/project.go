@@ -287,7 +287,7 @@ func (p *Project) Source(ctx context.Context, s graph.Source) (string, error) {
 		return "", err
 	}
 	p.step("source %s: its copy in the cache is damaged or gone; bringing it in again", s.Name)
-	if _, pinErr := p.Sources.Pin(ctx, p.File.Dir(), src.URI, s.SHA256); pinErr != nil {
+	if _, pinErr := p.Sources.Pin(ctx, p.File.Dir(), source.Want{URI: src.URI, SHA256: s.SHA256, MaxSize: src.MaxSize}); pinErr != nil {
 		return "", fmt.Errorf("%w; to bring it in again: %w", err, pinErr)
 	}
 	return p.Sources.Verified(ctx, s.SHA256)

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if args := os.Getenv(pinVariable); args != "" {
 		dir, path, _ := strings.Cut(args, "|")
 		c := Open(Config{Dir: dir})
-		p, err := c.Pin(context.Background(), "", path, graph.Digest{})
+		p, err := c.Pin(context.Background(), "", Want{URI: path})
 		if err = errors.Join(err, c.Save()); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -64,13 +64,13 @@ func TestWhatIsNoFileIsRefused(t *testing.T) {
 		"file:dem.tif":         "three slashes",
 		"file://data/dem.tif":  "three slashes",
 		"ftp://a.example/x":    "scheme ftp",
-		"s3://bucket/x":        "scheme s3",
+		"s3://bucket":          "s3://bucket/key",
 		"https//a.example/x":   "no such file",
 		"http://[::1/dem.tif":  "not a URI",
 		strings.Repeat("x", 9): "no such file",
 	} {
 		c := Open(Config{Dir: t.TempDir()})
-		if _, err := c.Pin(t.Context(), base, uri, graph.Digest{}); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := c.Pin(t.Context(), base, Want{URI: uri}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: got %v, want %q", uri, err, says)
 		}
 		checkEmpty(t, c)
@@ -116,7 +116,7 @@ func TestAFileThatMayNotBeReadIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	asNobody(t, func() {
-		_, err := Open(Config{Dir: dir}).Pin(t.Context(), base, "dem.tif", graph.Digest{})
+		_, err := Open(Config{Dir: dir}).Pin(t.Context(), base, Want{URI: "dem.tif"})
 		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), path) {
 			t.Errorf("got %v, want that %s may not be read", err, path)
 		}
@@ -132,7 +132,7 @@ func TestACacheThatMayNotBeWrittenIsNamed(t *testing.T) {
 	}
 	asNobody(t, func() {
 		c := Open(Config{Dir: dir})
-		_, err := c.Pin(t.Context(), base, "dem.tif", graph.Digest{})
+		_, err := c.Pin(t.Context(), base, Want{URI: "dem.tif"})
 		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("got %v, want that %s may not be written", err, dir)
 		}
@@ -182,7 +182,7 @@ func TestAFileThatChangesWhileItIsReadIsRefused(t *testing.T) {
 					t.Error(err)
 				}
 			}}
-			_, err := c.Pin(ctx, base, "dem.tif", graph.Digest{})
+			_, err := c.Pin(ctx, base, Want{URI: "dem.tif"})
 			if err == nil || !strings.Contains(err.Error(), "changed while it was read") {
 				t.Errorf("got %v", err)
 			}
@@ -244,7 +244,7 @@ func TestGoroutinesMaySharePins(t *testing.T) {
 	for i := range 16 {
 		name := fmt.Sprintf("%d.tif", i%4)
 		all.Go(func() {
-			p, err := c.Pin(t.Context(), base, name, graph.Sum([]byte(name)))
+			p, err := c.Pin(t.Context(), base, Want{URI: name, SHA256: graph.Sum([]byte(name))})
 			if err != nil || p.Size != 5 {
 				t.Errorf("%s: %v %v", name, p, err)
 			}
@@ -272,7 +272,7 @@ func TestAFullDiskSaysSoAndTheNextTryGoesOn(t *testing.T) {
 	})
 	write(t, filepath.Join(base, "dem.tif"), strings.Repeat("x", 1<<20))
 	c := Open(Config{Dir: filepath.Join(disk, "cache")})
-	_, err := c.Pin(t.Context(), base, "dem.tif", graph.Digest{})
+	_, err := c.Pin(t.Context(), base, Want{URI: "dem.tif"})
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want ENOSPC", err)
 	}
@@ -280,7 +280,7 @@ func TestAFullDiskSaysSoAndTheNextTryGoesOn(t *testing.T) {
 	if err := unix.Mount("", disk, "", unix.MS_REMOUNT, "size=4m"); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := c.Pin(t.Context(), base, "dem.tif", graph.Digest{}); err != nil || p.Size != 1<<20 {
+	if p, err := c.Pin(t.Context(), base, Want{URI: "dem.tif"}); err != nil || p.Size != 1<<20 {
 		t.Errorf("with room: %v %v", p, err)
 	}
 }
@@ -298,12 +298,12 @@ func TestAFolderOfSourcesIsSearchedAsItIs(t *testing.T) {
 	}
 	for _, f := range []string{folder, filepath.Join(elsewhere, "link")} {
 		c := Open(Config{Dir: t.TempDir(), Folders: []string{t.TempDir(), f}, Offline: true})
-		if p, err := c.Pin(t.Context(), "", "https://data.invalid/a%20b/dem.tif?x=y/z", graph.Sum([]byte("raster"))); err != nil || p.Size != 6 {
+		if p, err := c.Pin(t.Context(), "", Want{URI: "https://data.invalid/a%20b/dem.tif?x=y/z", SHA256: graph.Sum([]byte("raster"))}); err != nil || p.Size != 6 {
 			t.Errorf("%s: %v %v", f, p, err)
 		}
 	}
 	c := Open(Config{Dir: t.TempDir(), Folders: []string{filepath.Join(folder, "absent")}, Offline: true})
-	if _, err := c.Pin(t.Context(), "", "https://data.invalid/dem.tif", graph.Sum([]byte("raster"))); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "folder of sources") {
+	if _, err := c.Pin(t.Context(), "", Want{URI: "https://data.invalid/dem.tif", SHA256: graph.Sum([]byte("raster"))}); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "folder of sources") {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 }
@@ -320,7 +320,7 @@ func TestOtherPeoplesFilesInAFolderArePassedOver(t *testing.T) {
 	}
 	asNobody(t, func() {
 		c := Open(Config{Dir: dir, Folders: []string{folder}, Offline: true})
-		if p, err := c.Pin(t.Context(), "", "https://data.invalid/dem.tif", graph.Sum([]byte("raster"))); err != nil || p.Size != 6 {
+		if p, err := c.Pin(t.Context(), "", Want{URI: "https://data.invalid/dem.tif", SHA256: graph.Sum([]byte("raster"))}); err != nil || p.Size != 6 {
 			t.Errorf("%v %v", p, err)
 		}
 	})
@@ -333,7 +333,7 @@ func TestTheFileOfTheSameNameIsReadFirst(t *testing.T) {
 		write(t, filepath.Join(folder, name), name)
 	}
 	c := Open(Config{Dir: t.TempDir(), Folders: []string{folder}})
-	if _, err := c.Pin(t.Context(), "", "https://data.invalid/b%20b.tif?v=1/2", graph.Sum([]byte("b b.tif"))); err != nil {
+	if _, err := c.Pin(t.Context(), "", Want{URI: "https://data.invalid/b%20b.tif?v=1/2", SHA256: graph.Sum([]byte("b b.tif"))}); err != nil {
 		t.Fatal(err)
 	}
 	if len(c.stats.files) != 1 {
@@ -353,7 +353,7 @@ func TestStatsOfFilesThatAreGoneAreForgotten(t *testing.T) {
 	for i := range maxStats + 10 {
 		c.stats.put(filepath.Join(base, fmt.Sprint(i)), info, time.Now(), Pin{})
 	}
-	if _, err := c.Pin(t.Context(), base, "dem.tif", graph.Digest{}); err != nil {
+	if _, err := c.Pin(t.Context(), base, Want{URI: "dem.tif"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Save(); err != nil {
@@ -373,7 +373,7 @@ func TestDamagedStatsAreForgotten(t *testing.T) {
 		write(t, filepath.Join(base, "dem.tif"), "raster")
 		write(t, filepath.Join(dir, "stats.json"), text)
 		c := Open(Config{Dir: dir})
-		if p, err := c.Pin(t.Context(), base, "dem.tif", graph.Digest{}); err != nil || p.Size != 6 {
+		if p, err := c.Pin(t.Context(), base, Want{URI: "dem.tif"}); err != nil || p.Size != 6 {
 			t.Errorf("%q: %v %v", text, p, err)
 		}
 		if err := c.Save(); err != nil {
@@ -394,7 +394,7 @@ func FuzzURI(f *testing.F) {
 		base := t.TempDir()
 		write(t, filepath.Join(base, "dem.tif"), "raster")
 		c := Open(Config{Dir: t.TempDir(), Offline: true})
-		p, err := c.Pin(t.Context(), base, uri, graph.Digest{})
+		p, err := c.Pin(t.Context(), base, Want{URI: uri})
 		if err == nil && p.SHA256 != graph.Sum([]byte("raster")) {
 			t.Errorf("%q is %v", uri, p)
 		}

@@ -4,8 +4,20 @@
 // A [Cache] is a folder that all workspaces of a user share:
 //
 //	objects/<2 hex>/<64 hex>   a source's bytes, read-only, named by their SHA-256
+//	fetched/<64 hex>.json      what a URI was when it was last fetched: {sha256, size, etag, time}
+//	partial/<64 hex>           the beginning of a fetch; locked by its fetcher
+//	partial/<64 hex>.json      of that: {etag, last_modified, total, size, sha256}
 //	stats.json                 what local files hashed to, with what stat said of them
 //	temp/                      what is being written; locked by its writer
+//
+// The names in fetched and partial are the SHA-256 of the URI, params filled
+// in. Both are hints. What was fetched before is asked for again with its ETag,
+// where nothing pins the source, and taken where the server still has it. A
+// fetch that broke off is gone on with, by the same process or a later one, if
+// the beginning has the digest that was noted and the server still has what it
+// was the beginning of (Range and If-Range); otherwise it begins anew. Whoever
+// holds the lock of a partial file fetches, and the others wait for it. One that
+// nobody came back to for a week is swept.
 //
 // A stat is a hint: a file whose size, times and inode are as they were is not
 // read again, unless it was changed so shortly before it was read that its
@@ -13,6 +25,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -23,6 +36,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -42,7 +56,18 @@ type Config struct {
 	Dir     string   // of the cache
 	Folders []string // whose files stand in for fetches, by their SHA-256
 	Offline bool     // nothing is fetched
-	MaxSize int64    // of one fetched source; 0: 64 GiB
+	MaxSize int64    // of one fetched source that sets no limit of its own; 0: 64 GiB
+	S3      S3       // how s3: sources are reached
+
+	// Secret returns the value of a secret that a URI names; it enters requests
+	// alone. Redact takes such values out of a text.
+	Secret func(name string) (string, error)
+	Redact func(text string) string
+	// Progress is told how much of a URI there is, with every piece that comes;
+	// total is -1 where it is not known. Waiting is told that another process
+	// fetches it.
+	Progress func(uri string, size, total int64)
+	Waiting  func(uri string)
 }
 
 // Cache keeps sources. Its methods may be called at once, by several processes
@@ -53,6 +78,7 @@ type Cache struct {
 	verified verified
 	waits    waits
 	client   *http.Client
+	found    atomic.Pointer[string] // the region that a bucket was found in
 }
 
 const defaultMaxSize = 64 << 30
@@ -71,38 +97,59 @@ type Pin struct {
 	Size   int64
 }
 
+// Want is a source that is asked for. Where SHA256 is set, other bytes are an
+// ErrChanged.
+type Want struct {
+	URI     string
+	SHA256  graph.Digest
+	MaxSize int64 // in bytes; 0: the cache's
+}
+
 // Pin brings a source into the cache and says what it is. A local URI is a
-// path, relative to base, or file:; others are http: and https:. Where want is
-// set, bytes with another digest are an ErrChanged.
-func (c *Cache) Pin(ctx context.Context, base, uri string, want graph.Digest) (Pin, error) {
-	p, err := c.pin(ctx, base, uri, want)
+// path, relative to base, or file:; others are http:, https: and s3:.
+func (c *Cache) Pin(ctx context.Context, base string, w Want) (Pin, error) {
+	p, err := c.pin(ctx, base, w)
 	if err != nil {
 		return p, err
 	}
-	if !want.IsZero() && p.SHA256 != want {
-		return p, fmt.Errorf("%w: it has sha256 %s, want %s", ErrChanged, p.SHA256.Hex(), want.Hex())
+	if !w.SHA256.IsZero() && p.SHA256 != w.SHA256 {
+		return p, fmt.Errorf("%w: it has sha256 %s, want %s", ErrChanged, p.SHA256.Hex(), w.SHA256.Hex())
 	}
 	return p, nil
 }
 
-func (c *Cache) pin(ctx context.Context, base, uri string, want graph.Digest) (Pin, error) {
-	path, local, err := localPath(base, uri)
+func (c *Cache) pin(ctx context.Context, base string, w Want) (Pin, error) {
+	path, local, err := localPath(base, w.URI)
 	if err != nil {
 		return Pin{}, err
 	}
 	if local {
+		if info, err := os.Stat(path); err == nil && info.Size() > c.limit(w) {
+			return Pin{}, fmt.Errorf("%s has %d bytes: the limit is %d", path, info.Size(), c.limit(w))
+		}
 		return c.pinFile(ctx, path)
 	}
-	if info, err := os.Stat(c.path(want)); err == nil && !want.IsZero() {
-		return Pin{want, info.Size()}, nil
+	if info, err := os.Stat(c.path(w.SHA256)); err == nil && !w.SHA256.IsZero() {
+		return Pin{w.SHA256, info.Size()}, nil
 	}
-	if p, ok, err := c.fromFolders(ctx, uri, want); ok || err != nil {
+	if p, ok, err := c.fromFolders(ctx, w.URI, w.SHA256); ok || err != nil {
 		return p, err
 	}
 	if c.cfg.Offline {
+		return c.remembered(w)
+	}
+	return c.fetch(ctx, w)
+}
+
+func (c *Cache) limit(w Want) int64 { return cmp.Or(w.MaxSize, c.cfg.MaxSize) }
+
+// remembered is what a source that nothing pins was when it was last fetched.
+func (c *Cache) remembered(w Want) (Pin, error) {
+	last, ok := c.hint(graph.Sum([]byte(w.URI)).Hex())
+	if _, there := c.Path(last.SHA256); !ok || !there || !w.SHA256.IsZero() {
 		return Pin{}, ErrOffline
 	}
-	return c.fetch(ctx, uri)
+	return Pin{last.SHA256, last.Size}, nil
 }
 
 // localPath returns the file that a URI names on this machine.
@@ -125,8 +172,11 @@ func localPath(base, uri string) (string, bool, error) {
 		return filepath.Clean(u.Path), true, nil
 	case "http", "https":
 		return "", false, nil
+	case "s3":
+		_, _, _, err := parseS3(uri)
+		return "", false, err
 	}
-	return "", false, fmt.Errorf("scheme %s: sources are paths, file:, http: and https:", u.Scheme)
+	return "", false, fmt.Errorf("scheme %s: sources are paths, file:, http:, https: and s3:", u.Scheme)
 }
 
 // Path returns the file that holds a source's bytes, and whether it is there.
@@ -167,7 +217,7 @@ func (c *Cache) pinFile(ctx context.Context, path string) (Pin, error) {
 	}
 	defer f.Close()
 	before := time.Now()
-	p, err := c.take(ctx, f, -1)
+	p, err := c.take(ctx, f)
 	if err != nil {
 		return Pin{}, err
 	}
@@ -179,8 +229,8 @@ func (c *Cache) pinFile(ctx context.Context, path string) (Pin, error) {
 	return p, nil
 }
 
-// take copies r into the cache. A length of -1 is unknown; any other is held to.
-func (c *Cache) take(ctx context.Context, r io.Reader, length int64) (_ Pin, err error) {
+// take copies r into the cache.
+func (c *Cache) take(ctx context.Context, r io.Reader) (_ Pin, err error) {
 	f, err := createTemp(c.temp())
 	if err != nil {
 		return Pin{}, err
@@ -191,9 +241,6 @@ func (c *Cache) take(ctx context.Context, r io.Reader, length int64) (_ Pin, err
 	n, err := io.Copy(io.MultiWriter(f, h), &contextReader{ctx, r})
 	if err != nil {
 		return Pin{}, err
-	}
-	if length >= 0 && n != length {
-		return Pin{}, fmt.Errorf("%d bytes came, the server announced %d", n, length)
 	}
 	p := Pin{graph.Digest(h.Sum(nil)), n}
 	return p, c.keep(f, p)
@@ -257,7 +304,9 @@ func (r *contextReader) Read(p []byte) (int, error) {
 }
 
 // IsRemote reports whether a URI names something on another machine.
-func IsRemote(uri string) bool { return hasScheme(uri, "http://") || hasScheme(uri, "https://") }
+func IsRemote(uri string) bool {
+	return hasScheme(uri, "http://") || hasScheme(uri, "https://") || isS3(uri)
+}
 
 func hasScheme(uri, scheme string) bool {
 	return len(uri) >= len(scheme) && strings.EqualFold(uri[:len(scheme)], scheme)

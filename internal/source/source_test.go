@@ -18,7 +18,7 @@ import (
 // quick is a cache that waits for nothing long.
 func quick(conf Config) *Cache {
 	c := Open(conf)
-	c.waits = waits{pause: time.Millisecond, header: 5 * time.Second, idle: 300 * time.Millisecond}
+	c.waits = waits{pause: time.Millisecond, header: 5 * time.Second, idle: 300 * time.Millisecond, window: time.Minute, longer: time.Second, look: time.Millisecond}
 	c.client = newClient(c.waits)
 	return c
 }
@@ -36,7 +36,7 @@ func TestALocalFileIsPinnedAndKept(t *testing.T) {
 	write(t, filepath.Join(base, "dem.tif"), "one")
 	c := Open(Config{Dir: t.TempDir()})
 	for _, uri := range []string{"dem.tif", filepath.Join(base, "dem.tif"), "file://" + base + "/dem.tif"} {
-		p, err := c.Pin(t.Context(), base, uri, graph.Digest{})
+		p, err := c.Pin(t.Context(), base, Want{URI: uri})
 		if err != nil || p.SHA256 != graph.Sum([]byte("one")) || p.Size != 3 {
 			t.Fatalf("%s: %v %v", uri, p, err)
 		}
@@ -57,7 +57,7 @@ func TestAChangeIsSeenAlsoWhenSizeAndTimeAreTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := Open(Config{Dir: dir})
-	if _, err := c.Pin(t.Context(), base, "dem.tif", graph.Digest{}); err != nil {
+	if _, err := c.Pin(t.Context(), base, Want{URI: "dem.tif"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Save(); err != nil {
@@ -67,7 +67,7 @@ func TestAChangeIsSeenAlsoWhenSizeAndTimeAreTheSame(t *testing.T) {
 	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
 		t.Fatal(err)
 	}
-	p, err := Open(Config{Dir: dir}).Pin(t.Context(), base, "dem.tif", graph.Digest{})
+	p, err := Open(Config{Dir: dir}).Pin(t.Context(), base, Want{URI: "dem.tif"})
 	if err != nil || p.SHA256 != graph.Sum([]byte("two")) {
 		t.Fatalf("the change was missed: %v %v", p, err)
 	}
@@ -81,7 +81,7 @@ func TestAFileThatHasLongNotChangedIsNotReadAgain(t *testing.T) {
 	c := Open(Config{Dir: dir})
 	info, _ := os.Stat(path)
 	c.stats.put(path, info, time.Now().Add(time.Hour), Pin{graph.Sum([]byte("one")), 3})
-	if _, err := c.take(t.Context(), strings.NewReader("one"), -1); err != nil {
+	if _, err := c.take(t.Context(), strings.NewReader("one")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(path, 0); err != nil {
@@ -92,7 +92,7 @@ func TestAFileThatHasLongNotChangedIsNotReadAgain(t *testing.T) {
 	if err := c.Save(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := Open(Config{Dir: dir}).Pin(t.Context(), base, "dem.tif", graph.Digest{})
+	p, err := Open(Config{Dir: dir}).Pin(t.Context(), base, Want{URI: "dem.tif"})
 	if err != nil || p.Size != 3 {
 		t.Fatalf("%v %v", p, err)
 	}
@@ -105,11 +105,11 @@ func TestAPinnedSourceIsFoundByItsDigestInAFolder(t *testing.T) {
 	write(t, filepath.Join(folder, "called-otherwise.tif"), "raster")
 	c := Open(Config{Dir: t.TempDir(), Folders: []string{folder}, Offline: true})
 	want := graph.Sum([]byte("raster"))
-	p, err := c.Pin(t.Context(), "", "https://data.invalid/dem.tif", want)
+	p, err := c.Pin(t.Context(), "", Want{URI: "https://data.invalid/dem.tif", SHA256: want})
 	if err != nil || p.SHA256 != want {
 		t.Fatalf("%v %v", p, err)
 	}
-	if _, err := c.Pin(t.Context(), "", "https://data.invalid/dem.tif", graph.Sum([]byte("absent"))); !errors.Is(err, ErrOffline) {
+	if _, err := c.Pin(t.Context(), "", Want{URI: "https://data.invalid/dem.tif", SHA256: graph.Sum([]byte("absent"))}); !errors.Is(err, ErrOffline) {
 		t.Fatalf("got %v, want ErrOffline", err)
 	}
 }
@@ -118,7 +118,7 @@ func TestBytesWithAnotherDigestAreRefused(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	write(t, filepath.Join(base, "dem.tif"), "one")
-	_, err := Open(Config{Dir: t.TempDir()}).Pin(t.Context(), base, "dem.tif", graph.Sum([]byte("two")))
+	_, err := Open(Config{Dir: t.TempDir()}).Pin(t.Context(), base, Want{URI: "dem.tif", SHA256: graph.Sum([]byte("two"))})
 	if !errors.Is(err, ErrChanged) {
 		t.Fatalf("got %v, want ErrChanged", err)
 	}
@@ -151,11 +151,11 @@ func TestAFetchOutlivesAPassingFaultAndRefusesTheOthers(t *testing.T) {
 	defer srv.Close()
 	dir := t.TempDir()
 	c := quick(Config{Dir: dir, MaxSize: 1 << 20})
-	if p, err := c.Pin(t.Context(), "", srv.URL+"/flaky", graph.Digest{}); err != nil || p.SHA256 != graph.Sum([]byte("raster")) {
+	if p, err := c.Pin(t.Context(), "", Want{URI: srv.URL + "/flaky"}); err != nil || p.SHA256 != graph.Sum([]byte("raster")) {
 		t.Errorf("flaky: %v %v", p, err)
 	}
 	for path, text := range map[string]string{"/absent?key=secret": "404", "/truncated": "unexpected EOF", "/endless": "limit", "/round": "redirects"} {
-		_, err := c.Pin(t.Context(), "", srv.URL+path, graph.Digest{})
+		_, err := c.Pin(t.Context(), "", Want{URI: srv.URL + path})
 		if err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got %v, want %q and no key", path, err, text)
 		}
@@ -174,7 +174,7 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 	defer close(hang)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := Open(Config{Dir: t.TempDir()}).Pin(ctx, "", srv.URL, graph.Digest{})
+	_, err := Open(Config{Dir: t.TempDir()}).Pin(ctx, "", Want{URI: srv.URL})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 func (c *Cache) temp() string { return filepath.Join(c.cfg.Dir, "temp") }
@@ -38,22 +39,36 @@ func named(f *os.File) bool {
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
-// Sweep removes what killed processes were about to write. It costs a look into
-// a folder where there is nothing.
+// stale is how long a fetch that broke off waits for somebody to go on with it.
+const stale = 7 * 24 * time.Hour
+
+// Sweep removes what killed processes were about to write, and the beginnings
+// of fetches that nobody came back to. It costs a look into two folders where
+// there is nothing.
 func (c *Cache) Sweep() error {
-	entries, err := os.ReadDir(c.temp())
+	return errors.Join(removeDead(c.temp(), 0), removeDead(filepath.Join(c.cfg.Dir, "partial"), stale))
+}
+
+// removeDead removes the files of a folder that nobody holds, and that are so
+// old.
+func removeDead(dir string, age time.Duration) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {
-		if err := removeDead(filepath.Join(c.temp(), e.Name())); err != nil {
+		info, err := e.Info()
+		if err != nil || age > 0 && time.Since(info.ModTime()) < age {
+			continue
+		}
+		if err := removeUnlocked(filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func removeDead(path string) error {
+func removeUnlocked(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return ignoreNotExist(err)
