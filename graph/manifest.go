@@ -17,6 +17,7 @@ type Manifest struct {
 	Produces     []VarSpec       `json:"produces"`
 	Params       json.RawMessage `json:"params,omitempty"` // JSON Schema of the params object
 	Sources      []SourceNeed    `json:"sources,omitempty"`
+	Secrets      []string        `json:"secrets,omitempty"` // roles of what it may be given as files below [SecretDir]
 	Capabilities Capabilities    `json:"capabilities"`
 	Command      []string        `json:"command"`
 }
@@ -32,6 +33,10 @@ type SourceNeed struct {
 	// Inspect says that the producer can describe the source: run with
 	// operation "inspect" it writes an [Inspection] as its only output.
 	Inspect bool `json:"inspect,omitempty" yaml:"inspect,omitempty"`
+	// Index says that the producer can split the source into parts: run with
+	// operation "index" it writes an [Index] and a file for each part. An action
+	// then sees the parts that its tile meets, and never the whole.
+	Index bool `json:"index,omitempty" yaml:"index,omitempty"`
 }
 
 // Inspection is what a driver says of a source: the raster's own lattice and

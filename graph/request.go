@@ -11,6 +11,7 @@ const (
 	RequestPath    = "/cube/request.json"
 	InputDir       = "/cube/in"
 	SourceDir      = "/cube/sources"
+	SecretDir      = "/cube/secrets"
 	OutputDir      = "/cube/out"
 	ScratchDir     = "/cube/scratch"
 	CheckpointDir  = "/cube/checkpoint" // where the contract asks for it; kept from one attempt to the next

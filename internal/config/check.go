@@ -34,6 +34,12 @@ func checkManifest(m graph.Manifest) []problem {
 		c.name(path, plainName, s.Name)
 		c.once(path, &sources, s.Name, "source")
 	}
+	secrets := []string{}
+	for i, s := range m.Secrets {
+		path := []string{"secrets", strconv.Itoa(i)}
+		c.name(path, plainName, s)
+		c.once(path, &secrets, s, "secret")
+	}
 	outputs := []string{}
 	for i, v := range m.Produces {
 		path := []string{"produces", strconv.Itoa(i)}
@@ -54,7 +60,7 @@ func (c *checker) lists(m graph.Manifest) {
 	for _, l := range []struct {
 		key string
 		n   int
-	}{{"needs", len(m.Needs)}, {"produces", len(m.Produces)}, {"sources", len(m.Sources)}, {"command", len(m.Command)}} {
+	}{{"needs", len(m.Needs)}, {"produces", len(m.Produces)}, {"sources", len(m.Sources)}, {"secrets", len(m.Secrets)}, {"command", len(m.Command)}} {
 		if l.n > maxList {
 			c.add([]string{l.key}, "", "%s has %d entries; at most %d are read", l.key, l.n, maxList)
 		}

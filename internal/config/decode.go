@@ -3,8 +3,6 @@ package config
 import (
 	"fmt"
 	"maps"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
 
@@ -17,7 +15,7 @@ import (
 func (f *File) decode() error {
 	r := reader{yamlfile.NewReport()}
 	root := f.doc.Root
-	f.Grids, f.Sources, f.Producers = nil, nil, nil
+	f.Grids, f.Sources, f.Secrets, f.Producers = nil, nil, nil, nil
 	f.Storage, f.Staging, f.Backend, f.Retry = defaultStorage, Staging{}, defaultBackend, graph.Retry{}
 	if root.Kind == yamlfile.Null {
 		root = yamlfile.NewMap()
@@ -28,6 +26,7 @@ func (f *File) decode() error {
 		"grid":      func(n *yamlfile.Node) { f.Grids = append(f.Grids, r.grid(graph.DefaultGrid, n)) },
 		"grids":     func(n *yamlfile.Node) { r.grids(f, n) },
 		"sources":   func(n *yamlfile.Node) { r.sources(f, n) },
+		"secrets":   func(n *yamlfile.Node) { r.secrets(f, n) },
 		"producers": func(n *yamlfile.Node) { r.producers(f, n) },
 		"tiles":     yamlfile.Into(&f.Tiles, r.tiling),
 		"storage":   func(n *yamlfile.Node) { r.storage(&f.Storage, n) },
@@ -195,57 +194,6 @@ func (r reader) timeRange(n *yamlfile.Node) *TimeRange {
 	return t
 }
 
-func (r reader) sources(f *File, n *yamlfile.Node) {
-	for _, e := range r.Entries(n, "sources") {
-		f.Sources = append(f.Sources, r.source(r.name(e.Name), e.Value))
-	}
-}
-
-// source reads a source: a map, or its URI alone.
-func (r reader) source(name string, n *yamlfile.Node) Source {
-	s := Source{Name: name}
-	if n.Kind == yamlfile.String {
-		s.URI = r.uri(n)
-		return s
-	}
-	r.Fields(n, "a source", yamlfile.Fields{
-		"uri":          yamlfile.Into(&s.URI, r.uri),
-		"sha256":       yamlfile.Into(&s.SHA256, r.digest),
-		"license":      yamlfile.Into(&s.License, r.String),
-		"citation":     yamlfile.Into(&s.Citation, r.String),
-		"native_res_m": yamlfile.Into(&s.Native, r.metres),
-	}, "uri")
-	return s
-}
-
-// uri reads a path relative to the workspace, or a file:, https: or http: URI.
-func (r reader) uri(n *yamlfile.Node) string {
-	s := r.String(n)
-	if s == "" {
-		return ""
-	}
-	u, err := url.Parse(s)
-	switch {
-	case strings.ContainsRune(s, '\\'):
-		r.Errorf(n, "a path is written with /, not with \\")
-	case err != nil:
-		r.Errorf(n, "%q is neither a path nor a URI", clip(s))
-	case u.Scheme == "" && strings.HasPrefix(s, "/"):
-		r.Errorf(n, "a path must be relative to the workspace").Hint = "for a place elsewhere on this machine write file://" + path.Clean(s)
-	case u.Scheme == "" && path.Clean(s) == ".":
-		r.Errorf(n, "%q is a directory", clip(s))
-	case (u.Scheme == "https" || u.Scheme == "http") && (u.Host == "" || u.User != nil):
-		r.Errorf(n, "%s must name a host, and no user", u.Scheme)
-	case u.Scheme == "file" && !path.IsAbs(u.Path):
-		r.Errorf(n, "file: wants an absolute path").Hint = "leave file: out for a path relative to the workspace"
-	case u.Scheme == "" || u.Scheme == "https" || u.Scheme == "http" || u.Scheme == "file":
-		return s
-	default:
-		r.Errorf(n, "%s: is no scheme that sources are read by", u.Scheme).Hint = "a path relative to the workspace, file:, https: or http:"
-	}
-	return ""
-}
-
 func (r reader) producers(f *File, n *yamlfile.Node) {
 	for _, e := range r.Entries(n, "producers") {
 		f.Producers = append(f.Producers, r.producer(r.name(e.Name), e.Value))
@@ -262,6 +210,7 @@ func (r reader) producer(name string, n *yamlfile.Node) Producer {
 	r.Fields(n, "a producer", yamlfile.Fields{
 		"image":   yamlfile.Into(&p.Image, r.image),
 		"sources": func(n *yamlfile.Node) { p.Sources = r.renames(n, "sources", r.name) },
+		"secrets": func(n *yamlfile.Node) { p.Secrets = r.renames(n, "secrets", r.name) },
 		"params":  func(n *yamlfile.Node) { r.Entries(n, "params") },
 		"grid":    yamlfile.Into(&p.Grid, r.name),
 		"in":      func(n *yamlfile.Node) { p.In = r.renames(n, "in", r.variable) },
@@ -400,7 +349,12 @@ func exitCode(s string) bool {
 // checkNames checks that what is named is there.
 func (r reader) checkNames(f *File) {
 	root := f.doc.Root
-	grids, sources := gridNames(f), sourceNames(f)
+	grids, sources, secrets := gridNames(f), sourceNames(f), secretNames(f)
+	for _, s := range f.Sources {
+		for _, name := range SecretsOf(s.URI) {
+			r.known(root.At("sources", s.Name, "uri"), "secret", name, secrets)
+		}
+	}
 	for _, g := range f.Grids {
 		n := root.At("grids", g.Name)
 		if root.Get("grids").Get(g.Name) == nil {
@@ -417,6 +371,9 @@ func (r reader) checkNames(f *File) {
 		r.known(n.Get("grid"), "grid", p.Grid, grids)
 		for _, role := range slices.Sorted(maps.Keys(p.Sources)) {
 			r.known(n.At("sources", role), "source", p.Sources[role], sources)
+		}
+		for _, role := range slices.Sorted(maps.Keys(p.Secrets)) {
+			r.known(n.At("secrets", role), "secret", p.Secrets[role], secrets)
 		}
 	}
 }

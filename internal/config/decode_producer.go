@@ -42,6 +42,7 @@ func (p *ProducerFile) decode() error {
 		"produces":     func(n *yamlfile.Node) { m.Produces = yamlfile.ListOf(r.Report, n, "produces", r.output) },
 		"params":       func(n *yamlfile.Node) { m.Params = r.paramSchema(n) },
 		"sources":      func(n *yamlfile.Node) { m.Sources = yamlfile.ListOf(r.Report, n, "sources", r.sourceNeed) },
+		"secrets":      func(n *yamlfile.Node) { m.Secrets = yamlfile.ListOf(r.Report, n, "secrets", r.String) },
 		"capabilities": func(n *yamlfile.Node) { m.Capabilities = r.capabilities(n) },
 		"command":      yamlfile.Into(&m.Command, r.command),
 		"image":        func(n *yamlfile.Node) { p.Recipe = r.recipe(n) },
@@ -195,6 +196,7 @@ func (r reader) sourceNeed(n *yamlfile.Node) graph.SourceNeed {
 		"description": yamlfile.Into(&s.Description, r.String),
 		"optional":    yamlfile.Into(&s.Optional, r.Bool),
 		"inspect":     yamlfile.Into(&s.Inspect, r.Bool),
+		"index":       yamlfile.Into(&s.Index, r.Bool),
 	}, "name")
 	return s
 }

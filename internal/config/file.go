@@ -28,6 +28,7 @@ type File struct {
 	Name      string // of the workspace; "" if it has none
 	Grids     []Grid
 	Sources   []Source
+	Secrets   []Secret
 	Producers []Producer // in the order of the file, which is the order of merges
 	Tiles     grid.Tiling
 	Storage   Storage
@@ -68,7 +69,7 @@ type TimeRange struct {
 // Source is a source as cube.yaml declares it.
 type Source struct {
 	Name     string
-	URI      string       // a path relative to the workspace, file:, https: or http:
+	URI      string       // a path relative to the workspace, file:, https:, http: or s3:; params are filled in, secrets are not
 	SHA256   graph.Digest // zero: pinned by the lock
 	License  string
 	Citation string
@@ -76,11 +77,21 @@ type Source struct {
 	MaxSize  int64   // bytes that are taken at most; 0: no limit of its own
 }
 
+// Secret says where the value of a secret is: in exactly one of a variable of
+// the environment and a file. A file's path is relative to the workspace, or
+// begins with ~/.
+type Secret struct {
+	Name string
+	Env  string
+	File string
+}
+
 // Producer is an instance of a producer as cube.yaml declares it.
 type Producer struct {
 	Name      string
 	Image     string            // a path (./producers/slope), builtin:<name>, or a reference
 	Sources   map[string]string // role → source
+	Secrets   map[string]string // role → secret
 	Grid      string            // "": the default one
 	In        map[string]string // role → variable
 	Out       map[string]string // role → variable
@@ -183,6 +194,16 @@ func (f *File) Source(name string) *Source {
 	for i := range f.Sources {
 		if f.Sources[i].Name == name {
 			return &f.Sources[i]
+		}
+	}
+	return nil
+}
+
+// Secret returns a secret by name, or nil.
+func (f *File) Secret(name string) *Secret {
+	for i := range f.Secrets {
+		if f.Secrets[i].Name == name {
+			return &f.Secrets[i]
 		}
 	}
 	return nil

@@ -231,7 +231,7 @@ func (a assembly) instance(p Producer, res ResolvedProducer) graph.Instance {
 	if p.CPUs > 0 {
 		m.Capabilities.CPUs = p.CPUs
 	}
-	inst := graph.Instance{Name: p.Name, Image: res.Image, Manifest: m, Sources: p.Sources, In: p.In, Out: p.Out,
+	inst := graph.Instance{Name: p.Name, Image: res.Image, Manifest: m, Sources: p.Sources, Secrets: p.Secrets, In: p.In, Out: p.Out,
 		Grid: p.Grid, Tiling: p.Tiles, Resources: p.Resources, Scarce: p.Scarce, Retry: p.Retry, Salt: a.lock.Salts[p.Name]}
 	a.roles(p, m)
 	a.sourceRoles(p, m)
@@ -320,6 +320,7 @@ func (a assembly) sourceRoles(p Producer, m graph.Manifest) {
 		}
 	}
 	a.keys(p, "sources", "source of "+m.Name, p.Sources, roles)
+	a.keys(p, "secrets", "secret of "+m.Name, p.Secrets, m.Secrets)
 }
 
 // onGrid checks that the instance's grid is there.
