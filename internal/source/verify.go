@@ -57,7 +57,7 @@ func (c *Cache) Verified(ctx context.Context, d graph.Digest) (string, error) {
 }
 
 // Take copies what comes into the cache, and says what it is.
-func (c *Cache) Take(ctx context.Context, r io.Reader) (Pin, error) { return c.take(ctx, r, -1) }
+func (c *Cache) Take(ctx context.Context, r io.Reader) (Pin, error) { return c.take(ctx, r) }
 
 // Find is Verified, and looks into the folders that stand in for the network
 // too, first for files that are called as the URI's last part.
