@@ -53,6 +53,7 @@ func TestWhateverHappensACubeIsAsACalmBuildMakesIt(t *testing.T) {
 					t.Fatalf("%v\n%s", e, strings.Join(l.log, "\n"))
 				}
 			}
+			t.Log(total)
 		})
 	}
 	t.Logf("%d cubes: %v", lives, total)
