@@ -36,19 +36,10 @@ import (
 //   - All that a head reaches is there and decodes to its digest (7, 8).
 //
 // A failure names its seed; CUBE_SEED=<n> runs that one alone, and CUBE_SOAK=1
-// runs many more.
+// runs many more, from that one on.
 func TestIncrementalEqualsClean(t *testing.T) {
 	t.Parallel()
-	first, n := uint64(1), uint64(10)
-	if os.Getenv("CUBE_SOAK") != "" {
-		n = 3000
-	}
-	if s := os.Getenv("CUBE_SEED"); s != "" {
-		if _, err := fmt.Sscan(s, &first); err != nil {
-			t.Fatal(err)
-		}
-		n = 1
-	}
+	first, n := seeds(t, 10, 3000)
 	for seed := first; seed < first+n; seed++ {
 		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { newStory(t, seed).tell() }) {
 			return
@@ -375,7 +366,7 @@ func (s *story) mishap() {
 		_, err = db.Results().Compact(ctx, func(graph.Digest, []byte) bool { return s.r.IntN(4) > 0 })
 		err = errors.Join(err, loseDerivations(db))
 	case 0:
-		s.chunks = pick(s.r, grid.Tiling{}, grid.Tiling{T: 1, Y: 2, X: 2}, grid.Tiling{T: 1, Y: 3, X: 1}, grid.Tiling{T: 2, Y: 4, X: 4})
+		s.chunks = someChunks(s.r)
 		s.note("chunks of %v", s.chunks)
 		return
 	case 1:
@@ -532,6 +523,10 @@ func (s *story) cutShort(arrange func(m *machine, c *Config, stop func())) {
 	for id := range m.ran {
 		s.maybe[id] = true
 	}
+}
+
+func someChunks(r *rand.Rand) grid.Tiling {
+	return pick(r, grid.Tiling{}, grid.Tiling{T: 1, Y: 2, X: 2}, grid.Tiling{T: 1, Y: 3, X: 1}, grid.Tiling{T: 2, Y: 4, X: 4})
 }
 
 // countdown is a function that f stands in for once it was called n times.

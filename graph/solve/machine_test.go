@@ -133,7 +133,7 @@ func compute(a containers.Action, id ident, role string, o graph.RequestOutput) 
 		for k := range levels {
 			for y := o.Box.Y.Lo; y < o.Box.Y.Hi; y++ {
 				for x := o.Box.X.Lo; x < o.Box.X.Hi; x++ {
-					values = appendValue(values, o.DType, cellOf(a, id, t, k, y, x))
+					values = appendValue(values, o.DType, cellOf(a, id, role, o, t, k, y, x))
 				}
 			}
 		}
@@ -142,7 +142,7 @@ func compute(a containers.Action, id ident, role string, o graph.RequestOutput) 
 }
 
 // cellOf is one value: a small whole number, or none.
-func cellOf(a containers.Action, id ident, t, k, y, x int64) float64 {
+func cellOf(a containers.Action, id ident, role string, o graph.RequestOutput, t, k, y, x int64) float64 {
 	var p struct{ Edition, Spot int64 }
 	if err := json.Unmarshal(params(a), &p); err != nil {
 		panic(err)
@@ -158,6 +158,8 @@ func cellOf(a containers.Action, id ident, t, k, y, x int64) float64 {
 		return float64((int64(id[(y*5+x*3+t+k)&31]) + y + x) % 19)
 	case "near": // the neighbourhood of the cell, coarsely
 		return math.Floor(near(a, t, y, x)/4) + float64(p.Edition%2)
+	case "local":
+		return local(a, role, o.Kind == graph.Time, t, y, x) + float64(p.Edition%2)
 	}
 	return math.NaN() // dull: nothing
 }

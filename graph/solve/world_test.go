@@ -1,6 +1,7 @@
 package solve
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -115,7 +116,7 @@ func (w *world) add(r *rand.Rand, i int, kinds map[string]graph.VarSpec) {
 	in := instance{name: fmt.Sprint("p", i), does: "base", whole: r.IntN(8) == 0, spot: r.Int64N(12), source: r.IntN(5) == 0,
 		grid: pick(r, "", "", "", "sub", "fine", "coarse", "shifted", "other")}
 	if names := slices.Sorted(maps.Keys(kinds)); len(names) > 0 && r.IntN(6) > 0 {
-		in.does = pick(r, "mix", "near", "near", "dull")
+		in.does = pick(r, "mix", "near", "near", "local", "dull")
 		for range 1 + r.IntN(min(3, len(names))) {
 			v := pick(r, names...)
 			if !slices.ContainsFunc(in.needs, func(n graph.DataNeed) bool { return n.Variable == v }) {
@@ -289,6 +290,25 @@ func (w *world) grids() map[string]grid.Grid {
 	}
 }
 
+func (in instance) params() json.RawMessage {
+	p := map[string]any{"edition": in.edition, "spot": in.spot}
+	if in.does == "local" {
+		halos, refine := map[string][2]int64{}, map[string]int64{}
+		for _, n := range in.needs {
+			halos[n.Variable] = [2]int64{n.Halo.Y, n.Halo.X}
+		}
+		for _, v := range in.makes {
+			refine[v.Name] = v.Refine
+		}
+		p["halos"], p["refine"] = halos, refine
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
 func (w *world) workspace() *graph.Workspace {
 	ws := &graph.Workspace{Grids: w.grids(), Tiling: w.tiling, Sources: map[string]graph.Source{
 		"source": {Name: "source", URI: "source.txt", SHA256: graph.Sum(w.sourceBytes()), Ext: ".txt"}}}
@@ -304,7 +324,7 @@ func (w *world) workspace() *graph.Workspace {
 		}
 		ws.Instances = append(ws.Instances, graph.Instance{
 			Sources: sources, Name: in.name, Grid: in.grid, Out: in.out, Salt: in.salt, Tiling: in.tiling,
-			Params:   fmt.Appendf(nil, `{"edition":%d,"spot":%d}`, in.edition, in.spot),
+			Params:   in.params(),
 			Image:    graph.Image{Platform: "linux/amd64", DiffIDs: []string{fmt.Sprint(in.code)}, Command: []string{in.does}},
 			Manifest: graph.Manifest{Sources: need, Needs: in.needs, Produces: made, Capabilities: graph.Capabilities{Tiles: !in.whole, CPUs: in.cpus}},
 		})
