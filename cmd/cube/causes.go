@@ -23,6 +23,8 @@ type cause struct {
 	New      string       `json:"new,omitempty"`
 	Sentence string       `json:"sentence"`
 	Because  []cause      `json:"because,omitempty"`
+	// Window says where an input differs within what one tile reads of it.
+	Window *windowChange `json:"window,omitempty"`
 
 	input *graph.Binding // of a changed or pending input
 	was   graph.Digest   // of a changed input

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/grid"
@@ -17,8 +15,7 @@ import (
 )
 
 type invalidateOptions struct {
-	tiles  []string
-	at     []string
+	where  tileFlags
 	dryRun bool
 }
 
@@ -48,8 +45,8 @@ made, for everybody who builds from this cube.lock, see cube bump.`,
 		RunE:              func(c *cobra.Command, args []string) error { return runInvalidate(c.Context(), a, o, args[0]) },
 	}
 	f := c.Flags()
-	f.StringArrayVar(&o.tiles, "tile", nil, "a tile, as `[t,]y,x`; * is every one (repeatable)")
-	f.StringArrayVar(&o.at, "at", nil, "the tile at coordinates `x,y` of the variable's grid (repeatable)")
+	f.StringArrayVar(&o.where.tiles, "tile", nil, "a tile, as `[t,]y,x`; * is every one (repeatable)")
+	f.StringArrayVar(&o.where.at, "at", nil, "the tile at coordinates `x,y` of the variable's grid (repeatable)")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be void, and change nothing")
 	return c
 }
@@ -74,7 +71,7 @@ func runInvalidate(ctx context.Context, a *app, o invalidateOptions, name string
 		return err
 	}
 	in := solve.Invalidation{DryRun: o.dryRun}
-	boxes, err := o.boxes(output.Vertex)
+	boxes, err := o.where.boxes(output.Vertex)
 	if err != nil {
 		return &usageError{fmt.Errorf("%w\n  tiles of %s: %s", err, name, tilesText(output.Vertex))}
 	}
@@ -188,93 +185,6 @@ func (g *gallery) recorded(ctx context.Context, in *solve.Invalidation) error {
 		}
 	}
 	return nil
-}
-
-// boxes are the cells of a vertex's grid that the flags name; nil is all.
-func (o *invalidateOptions) boxes(v *graph.Vertex) ([]grid.Box, error) {
-	var out []grid.Box
-	for _, text := range o.tiles {
-		b, err := tileBox(v, text)
-		if err != nil {
-			return nil, fmt.Errorf("--tile %s: %w", text, err)
-		}
-		out = append(out, b)
-	}
-	for _, text := range o.at {
-		b, err := pointBox(v, text)
-		if err != nil {
-			return nil, fmt.Errorf("--at %s: %w", text, err)
-		}
-		out = append(out, b)
-	}
-	return out, nil
-}
-
-// tileBox is the box of tiles that are named as [t,]y,x.
-func tileBox(v *graph.Vertex, text string) (grid.Box, error) {
-	parts := strings.Split(text, ",")
-	if len(parts) == 2 {
-		parts = append([]string{"*"}, parts...)
-	}
-	if len(parts) != 3 {
-		return grid.Box{}, errors.New("want two or three numbers, as 0,1 or 3,0,1")
-	}
-	s := v.Tiling.Span(v.Box)
-	for i, r := range []*grid.Range{&s.T, &s.Y, &s.X} {
-		text := strings.TrimSpace(parts[i])
-		if text == "*" {
-			continue
-		}
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return grid.Box{}, fmt.Errorf("%q is no number", text)
-		}
-		if n < r.Lo || n >= r.Hi {
-			return grid.Box{}, errors.New("there is no such tile")
-		}
-		*r = grid.Range{Lo: n, Hi: n + 1}
-	}
-	first, last := v.Tiling.Tile(s.T.Lo, s.Y.Lo, s.X.Lo, v.Box).Box, v.Tiling.Tile(s.T.Hi-1, s.Y.Hi-1, s.X.Hi-1, v.Box).Box
-	first.T.Hi, first.Y.Hi, first.X.Hi = last.T.Hi, last.Y.Hi, last.X.Hi
-	return first, nil
-}
-
-// pointBox is the cell at coordinates x,y, at all times.
-func pointBox(v *graph.Vertex, text string) (grid.Box, error) {
-	first, second, ok := strings.Cut(text, ",")
-	x, errX := strconv.ParseFloat(strings.TrimSpace(first), 64)
-	y, errY := strconv.ParseFloat(strings.TrimSpace(second), 64)
-	if !ok || errX != nil || errY != nil {
-		return grid.Box{}, errors.New("want two coordinates, as 446175,4464025")
-	}
-	lat := v.Grid.Lattice
-	west, south, east, north := lat.Edge(v.Box)
-	if !(x >= west && x < east && y > south && y <= north) {
-		return grid.Box{}, fmt.Errorf("outside: x is from %s to %s and y from %s to %s in %s",
-			coordinate(west), coordinate(east), coordinate(south), coordinate(north), lat.CRS)
-	}
-	row, col := lat.Cell(x, y)
-	return grid.Box{T: v.Box.T, Y: grid.Range{Lo: row, Hi: row + 1}, X: grid.Range{Lo: col, Hi: col + 1}}, nil
-}
-
-// coordinate writes a coordinate to the millimetre or better.
-func coordinate(v float64) string { return strconv.FormatFloat(v, 'g', 10, 64) }
-
-// tilesText says which tiles a vertex has.
-func tilesText(v *graph.Vertex) string {
-	s := v.Tiling.Span(v.Box)
-	text := fmt.Sprintf("y %s, x %s", indices(s.Y), indices(s.X))
-	if v.Box.T.Len() > 0 {
-		text = fmt.Sprintf("t %s, %s", indices(s.T), text)
-	}
-	return text
-}
-
-func indices(r grid.Range) string {
-	if r.Len() == 1 {
-		return strconv.FormatInt(r.Lo, 10)
-	}
-	return fmt.Sprintf("%d to %d", r.Lo, r.Hi-1)
 }
 
 // completeVariable completes the one variable of a command.

@@ -17,7 +17,7 @@ import (
 )
 
 func newWhyCommand(a *app) *cobra.Command {
-	var f projectFlags
+	var o whyOptions
 	c := &cobra.Command{
 		Use:     "why VARIABLE...",
 		Short:   "say what would run again for a variable, and what is the cause",
@@ -27,17 +27,34 @@ follows each input that is itself out of date down to its cause: the source, the
 param, the producer's code or the grid that changed. It says what is unchanged,
 and which changes count for nothing ("Not keyed").
 
-With --json it prints a line {"type": "why"} for each variable, whose causes are
-{what, name, old, new, sentence, because: [...]}.`,
+With --tile or --at it says so of single tiles: whether each would run, and within
+its very windows which cells of which input are not what they were.
+
+It reads no values but those of chunks whose digests differ.
+
+With --json it prints a line {"type": "why"} for each variable, or {"type":
+"why_tile"} for each tile, whose causes are {what, name, old, new, sentence,
+because: [...]}; that of an input has {window: {...}} for a tile.`,
 		Example: `  cube why slope
+  cube why slope --tile 0,1                        # y,x: as errors and cube verify name tiles
+  cube why wind --tile 3,0,1                       # t,y,x
+  cube why slope --at 446175,4464025               # the tile there
   cube why slope --set producers.slope.params.method=zevenbergen
   cube why slope --json | jq '.causes[].sentence'`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeVariables,
-		RunE:              func(c *cobra.Command, args []string) error { return runWhy(c.Context(), a, f, args) },
+		RunE:              func(c *cobra.Command, args []string) error { return runWhy(c.Context(), a, o, args) },
 	}
-	f.add(c)
+	o.add(c)
+	f := c.Flags()
+	f.StringArrayVar(&o.where.tiles, "tile", nil, "of this tile, as `[t,]y,x` (repeatable)")
+	f.StringArrayVar(&o.where.at, "at", nil, "of the tile at coordinates `x,y` of the variable's grid (repeatable)")
 	return c
+}
+
+type whyOptions struct {
+	projectFlags
+	where tileFlags
 }
 
 // explanation is what cube why says of a variable.
@@ -61,8 +78,11 @@ type explanation struct {
 	about   string
 }
 
-func runWhy(ctx context.Context, a *app, f projectFlags, variables []string) error {
-	x, err := a.foresee(ctx, f, 0, variables)
+func runWhy(ctx context.Context, a *app, o whyOptions, variables []string) error {
+	if !o.where.empty() {
+		return runWhyTile(ctx, a, o, variables)
+	}
+	x, err := a.foresee(ctx, o.projectFlags, 0, variables)
 	if err != nil {
 		return err
 	}
@@ -204,9 +224,12 @@ func unchanged(v *graph.Vertex, found []cause) []string {
 	if has(causeForgot, "") {
 		return nil
 	}
+	told := func(b *graph.Binding) bool {
+		return slices.ContainsFunc(found, func(c cause) bool { return c.input == b })
+	}
 	var out []string
 	for _, b := range v.Inputs {
-		if !has(lineage.ChangedInput, b.Variable) && !has(causePending, b.Variable) {
+		if !told(b) {
 			out = append(out, b.Variable)
 		}
 	}
@@ -236,13 +259,20 @@ func (e *explanation) write(w io.Writer, s ui.Style) error {
 	var b strings.Builder
 	b.WriteString(e.headline(s) + "\n")
 	writeCauses(&b, e.Causes, "  ")
+	writeRest(&b, s, e.Unchanged, e.NotKeyed)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeRest says what is as it was, and what counts for nothing.
+func writeRest(b *strings.Builder, s ui.Style, unchanged []string, notKeyed []limitChange) {
 	var last []string
-	if len(e.Unchanged) > 0 {
-		last = append(last, "unchanged: "+strings.Join(e.Unchanged, ", "))
+	if len(unchanged) > 0 {
+		last = append(last, "unchanged: "+strings.Join(unchanged, ", "))
 	}
-	if len(e.NotKeyed) > 0 {
+	if len(notKeyed) > 0 {
 		var all []string
-		for _, l := range e.NotKeyed {
+		for _, l := range notKeyed {
 			all = append(all, l.String())
 		}
 		last = append(last, "Not keyed: "+strings.Join(all, ", "))
@@ -250,8 +280,6 @@ func (e *explanation) write(w io.Writer, s ui.Style) error {
 	if len(last) > 0 {
 		b.WriteString("  " + s.Dim(strings.Join(last, ". ")) + "\n")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 func (e *explanation) headline(s ui.Style) string {

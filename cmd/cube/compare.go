@@ -77,17 +77,11 @@ func compareVersions(ctx context.Context, c *cube.Cube, o *graph.Output, before,
 	d.comparable = true
 	var chunks []grid.Box
 	seen := map[[3]int64]bool{}
-	err = now.Refs(ctx, func(ti, yi, xi int64, r cube.ChunkRef) error {
-		was, ok, err := old.Ref(ctx, ti, yi, xi)
-		if err != nil || ok && was.Value == r.Value {
-			return err
-		}
-		box := b.ChunkBox(ti, yi, xi)
+	err = changedChunks(ctx, old, now, func(box grid.Box, both bool) {
 		markTiles(o, box, seen)
-		if box = box.Intersect(a.ChunkBox(ti, yi, xi)); ok && !box.Empty() {
+		if box = box.Intersect(a.Domain()); both && !box.Empty() {
 			chunks = append(chunks, box)
 		}
-		return nil
 	})
 	d.tiles = int64(len(seen))
 	if err != nil || len(chunks) > comparedChunks {
@@ -99,6 +93,25 @@ func compareVersions(ctx context.Context, c *cube.Cube, o *graph.Output, before,
 		}
 	}
 	return d, nil
+}
+
+// changedChunks calls f with the box of each chunk of now that old has
+// otherwise, and whether it has it at all. Where both are laid out alike it reads
+// only the pages of their manifests that differ.
+func changedChunks(ctx context.Context, old, now *cube.Version, f func(box grid.Box, both bool)) error {
+	if now.Layout().Alike(old.Layout()) {
+		return now.Changed(ctx, old, func(box grid.Box) error {
+			f(box, true)
+			return nil
+		})
+	}
+	return now.Refs(ctx, func(ti, yi, xi int64, r cube.ChunkRef) error {
+		was, ok, err := old.Ref(ctx, ti, yi, xi)
+		if err == nil && (!ok || was.Value != r.Value) {
+			f(now.Layout().ChunkBox(ti, yi, xi), ok)
+		}
+		return err
+	})
 }
 
 // markTiles marks the tiles of the producer that made a chunk.

@@ -30,6 +30,14 @@ type foresight struct {
 // foresee prepares the targets as a build would, writes nothing into the
 // workspace, and previews the build.
 func (a *app) foresee(ctx context.Context, f projectFlags, jobs int, targets []string) (*foresight, error) {
+	return a.foreseeBy(ctx, f, jobs, targets, solve.Preview)
+}
+
+// preview is solve.Preview, or a likeness of it.
+type preview func(context.Context, *graph.Workspace, *graph.Plan, solve.Config) ([]solve.VertexPreview, error)
+
+// foreseeBy is foresee with another look at the build.
+func (a *app) foreseeBy(ctx context.Context, f projectFlags, jobs int, targets []string, look preview) (*foresight, error) {
 	f.dryRun = true
 	p, err := a.open(f, a.step)
 	if err != nil {
@@ -48,12 +56,16 @@ func (a *app) foresee(ctx context.Context, f projectFlags, jobs int, targets []s
 	} else {
 		x.runs = lineage.Open(x.cube.Path("runs"))
 	}
-	x.previews, err = solve.Preview(ctx, &prep.Workspace, prep.Plan,
-		solve.Config{Cube: x.cube, Host: hostOf(prep.Plan), Chunks: p.File.Storage.Chunks})
+	x.previews, err = look(ctx, &prep.Workspace, prep.Plan, x.config())
 	for i := range x.previews {
 		x.by[x.previews[i].Vertex] = &x.previews[i]
 	}
 	return x, err
+}
+
+// config is what a look at the build goes by.
+func (x *foresight) config() solve.Config {
+	return solve.Config{Cube: x.cube, Host: hostOf(x.prep.Plan), Chunks: x.proj.File.Storage.Chunks}
 }
 
 // step shows what is under way before the results of a command.

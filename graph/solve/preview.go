@@ -77,29 +77,44 @@ func Settled(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Confi
 
 // preview looks at the tiles of vertices that have at most so many.
 func preview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config, most int64) ([]VertexPreview, error) {
+	b, err := newPreview(ctx, ws, plan, c)
+	if err != nil {
+		return nil, err
+	}
+	previews := make([]VertexPreview, len(plan.Vertices))
+	for i := range previews {
+		if err := b.previewAt(ctx, i, &previews[i], most); err != nil {
+			return nil, err
+		}
+	}
+	return previews, nil
+}
+
+// newPreview is a build that only looks.
+func newPreview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 	c.Events = nil
 	b, err := newBuild(ws, plan, c)
 	if err != nil {
 		return nil, err
 	}
-	heads := map[string]cube.Head{}
+	b.heads = map[string]cube.Head{}
 	if c.Cube != nil {
-		if heads, err = c.Cube.Heads(ctx); err != nil {
-			return nil, err
-		}
+		b.heads, err = c.Cube.Heads(ctx)
 	}
-	previews := make([]VertexPreview, len(plan.Vertices))
-	for i, v := range plan.Vertices {
-		p := &previews[i]
-		p.Vertex, p.Open = v, v.Len()
-		if h, ok := heads[v.Outputs[0].Variable]; ok {
-			p.Head = &h
-		}
-		if err := b.preview(ctx, b.verts[v], b.sched.nodes[i], p, most); err != nil {
-			return nil, fmt.Errorf("%s: %w", v.Name, err)
-		}
+	return b, err
+}
+
+// previewAt previews vertex i of the plan, once those before it are.
+func (b *build) previewAt(ctx context.Context, i int, p *VertexPreview, most int64) error {
+	v := b.plan.Vertices[i]
+	p.Vertex, p.Open = v, v.Len()
+	if h, ok := b.heads[v.Outputs[0].Variable]; ok {
+		p.Head = &h
 	}
-	return previews, nil
+	if err := b.preview(ctx, b.verts[v], b.sched.nodes[i], p, most); err != nil {
+		return fmt.Errorf("%s: %w", v.Name, err)
+	}
+	return nil
 }
 
 func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPreview, most int64) error {
@@ -171,13 +186,7 @@ func (b *build) compare(v *vertex, p *VertexPreview) error {
 // count looks at each tile of a vertex, and leaves what is known of it to the
 // vertices that read it.
 func (b *build) count(ctx context.Context, v *vertex, n *node, p *VertexPreview) error {
-	for i, o := range v.Outputs {
-		layout := cube.Layout{Spec: o.Spec}
-		if o.Spec.Kind != graph.File {
-			layout = b.layout(v, o)
-		}
-		v.arrays[i] = &sketch{layout: layout, refs: map[int64]cube.ChunkRef{}}
-	}
+	b.sketch(v)
 	p.Counted, p.Open = true, 0
 	windows := previewWindows
 	for index := range n.total {
@@ -195,23 +204,38 @@ func (b *build) count(ctx context.Context, v *vertex, n *node, p *VertexPreview)
 	return nil
 }
 
-// forecast is what a build would make of a tile.
-type forecast int
+// sketch gives a vertex arrays for what is found of its tiles.
+func (b *build) sketch(v *vertex) {
+	for i, o := range v.Outputs {
+		layout := cube.Layout{Spec: o.Spec}
+		if o.Spec.Kind != graph.File {
+			layout = b.layout(v, o)
+		}
+		v.arrays[i] = &sketch{layout: layout, refs: map[int64]cube.ChunkRef{}}
+	}
+}
 
+// Forecast is what a build would make of a tile.
+type Forecast int
+
+// The forecasts of a tile.
 const (
-	open forecast = iota
-	hit
-	miss
-	failing
+	Open    Forecast = iota // it reads what is itself still to be made
+	Known                   // its result is there
+	Miss                    // it would run
+	Failing                 // it is known to fail, and would be reported again
 )
 
-func (p *VertexPreview) tally(f forecast) {
+// String is the forecast in one word.
+func (f Forecast) String() string { return [...]string{"open", "known", "miss", "failing"}[f] }
+
+func (p *VertexPreview) tally(f Forecast) {
 	switch f {
-	case hit:
+	case Known:
 		p.Hits++
-	case miss:
+	case Miss:
 		p.Misses++
-	case failing:
+	case Failing:
 		p.Failing++
 	default:
 		p.Open++
@@ -219,47 +243,47 @@ func (p *VertexPreview) tally(f forecast) {
 }
 
 // foresee asks of a tile what a build would ask before it ran anything.
-func (b *build) foresee(ctx context.Context, j *job, windows *int) (forecast, error) {
+func (b *build) foresee(ctx context.Context, j *job, windows *int) (Forecast, error) {
 	if j.outside() != nil {
-		return failing, nil
+		return Failing, nil
 	}
 	err := b.describe(ctx, j)
 	if unseen(err) {
-		return open, nil
+		return Open, nil
 	}
 	if err != nil {
-		return open, err
+		return Open, err
 	}
 	alias, ok, err := b.Cube.Results().Get(j.cover)
 	if err != nil {
-		return open, err
+		return Open, err
 	}
 	if ok {
 		copy(j.id[:], alias)
 		if rec, err := b.load(j); err != nil || rec != nil {
-			return hit, errors.Join(err, j.sketch(rec))
+			return Known, errors.Join(err, j.sketch(rec))
 		}
 	}
 	if len(j.windows) > 0 {
 		if *windows--; *windows < 0 {
-			return open, nil
+			return Open, nil
 		}
 	}
 	if err := b.read(ctx, j); unseen(err) {
-		return open, nil
+		return Open, nil
 	} else if err != nil {
-		return open, err
+		return Open, err
 	}
 	if rec, err := b.load(j); err != nil || rec != nil {
-		return hit, errors.Join(err, j.sketch(rec))
+		return Known, errors.Join(err, j.sketch(rec))
 	}
 	if b.RetryFailed {
-		return miss, nil
+		return Miss, nil
 	}
 	if _, known, err := b.knownFailure(j); known || err != nil {
-		return failing, err
+		return Failing, err
 	}
-	return miss, nil
+	return Miss, nil
 }
 
 // unseen reports whether an error says that what a tile reads is not there,

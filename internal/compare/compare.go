@@ -102,10 +102,8 @@ func Versions(ctx context.Context, a, b Side, o Options) (*Result, error) {
 	if !r.Comparable || domain.Empty() || lb.Spec.Kind == graph.Time && domain.T.Len() == 0 {
 		return r, nil
 	}
-	c := comparison{a: a, b: b, la: la, lb: lb, domain: domain, result: r, shape: newShape(lb, domain)}
-	r.Cells = c.shape.cells()
-	var err error
-	if c.values, err = newValues(lb.Spec, o.Tolerance); err != nil {
+	c, err := newComparison(source{a.Cube, a.Version}, source{b.Cube, b.Version}, domain, o.Tolerance, r)
+	if err != nil {
 		return nil, err
 	}
 	if o.Columns > 0 && o.Rows > 0 {
@@ -117,9 +115,15 @@ func Versions(ctx context.Context, a, b Side, o Options) (*Result, error) {
 	return r, c.run(ctx)
 }
 
-// comparison is one call of Versions.
+// source is an array and the cube that holds its chunks.
+type source struct {
+	cube  *cube.Cube
+	array cube.Array
+}
+
+// comparison is one call of Versions or Window.
 type comparison struct {
-	a, b   Side
+	a, b   source
 	la, lb cube.Layout
 	domain grid.Box // that both have
 	shape  shape
@@ -128,6 +132,16 @@ type comparison struct {
 	mu     sync.Mutex
 	result *Result
 	first  int64 // place of result.First
+}
+
+// newComparison begins to compare the cells of a domain that both sides have.
+func newComparison(a, b source, domain grid.Box, t Tolerance, r *Result) (*comparison, error) {
+	c := &comparison{a: a, b: b, la: a.array.Layout(), lb: b.array.Layout(), domain: domain, result: r}
+	c.shape = newShape(c.lb, domain)
+	r.Cells = c.shape.cells()
+	var err error
+	c.values, err = newValues(c.lb.Spec, t)
+	return c, err
 }
 
 func (c *comparison) run(ctx context.Context) error {
@@ -174,21 +188,21 @@ func (c *comparison) sameChunk(ctx context.Context, t, y, x int64) (bool, error)
 	if c.la.Chunk != c.lb.Chunk || c.la.Index(t, y, x) < 0 || c.la.ChunkBox(t, y, x) != c.lb.ChunkBox(t, y, x) {
 		return false, nil
 	}
-	ra, okA, err := c.a.Version.Ref(ctx, t, y, x)
+	ra, okA, err := c.a.array.Ref(ctx, t, y, x)
 	if err != nil {
 		return false, err
 	}
-	rb, okB, err := c.b.Version.Ref(ctx, t, y, x)
+	rb, okB, err := c.b.array.Ref(ctx, t, y, x)
 	return err == nil && okA && okB && ra.Value == rb.Value, err
 }
 
 // chunk compares the cells of a box.
 func (c *comparison) chunk(ctx context.Context, box grid.Box, buf *[2][]byte) error {
 	var err error
-	if buf[0], err = c.a.Cube.ReadWindow(ctx, c.a.Version, box, buf[0][:0]); err != nil {
+	if buf[0], err = c.a.cube.ReadWindow(ctx, c.a.array, box, buf[0][:0]); err != nil {
 		return err
 	}
-	if buf[1], err = c.b.Cube.ReadWindow(ctx, c.b.Version, box, buf[1][:0]); err != nil {
+	if buf[1], err = c.b.cube.ReadWindow(ctx, c.b.array, box, buf[1][:0]); err != nil {
 		return err
 	}
 	a, b := buf[0], buf[1]

@@ -407,3 +407,34 @@ func TestEveryEditIsFound(t *testing.T) {
 		}
 	}
 }
+
+func TestAWindowIsComparedByItselfAlone(t *testing.T) {
+	t.Parallel()
+	l := layout(graph.VarSpec{Name: "a"}, 8, 8, 4)
+	values := floats(64)
+	a := put(t, l, values)
+	values[8*1+2] = 100 // row 1, column 2
+	b := put(t, l, values)
+	for _, test := range []struct {
+		name   string
+		y, x   grid.Range
+		differ int64
+		chunks int
+	}{
+		{"with the cell", grid.Range{Lo: 0, Hi: 3}, grid.Range{Lo: 1, Hi: 6}, 1, 1},
+		{"beside it, in its chunk", grid.Range{Lo: 2, Hi: 6}, grid.Range{Lo: 0, Hi: 8}, 0, 1},
+		{"elsewhere", grid.Range{Lo: 4, Hi: 8}, grid.Range{Lo: 0, Hi: 8}, 0, 0},
+	} {
+		box := grid.Box{Y: test.y, X: test.x}
+		r, err := Window(t.Context(), a.Cube, a.Version, b.Cube, b.Version, box)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Differ != test.differ || len(r.Chunks) != test.chunks || r.Cells != box.Cells() {
+			t.Errorf("%s: %d of %d cells in %d chunks", test.name, r.Differ, r.Cells, len(r.Chunks))
+		}
+		if test.differ > 0 && !cmp.Equal(r.First.Index, []int64{1, 2}) {
+			t.Errorf("%s: first %v", test.name, r.First.Index)
+		}
+	}
+}

@@ -32,6 +32,14 @@ func (v Value) String() string {
 	return v.number()
 }
 
+// Name is a class's name alone, and otherwise what String says.
+func (v Value) Name() string {
+	if v.class != "" && !v.nodata {
+		return v.class
+	}
+	return v.String()
+}
+
 func (v Value) number() string {
 	switch v.dtype {
 	case graph.Float32:
