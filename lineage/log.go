@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/cubebuild/cube/graph"
 )
@@ -17,11 +18,13 @@ import (
 const (
 	frameWord = "#cube-log "
 	frameSize = 16 << 10 // a frame is written when so much is there
-	maxFrame  = 1 << 20  // a larger one is damage
+	// flushAfter is how long a reader waits for what was printed, at most.
+	flushAfter = 500 * time.Millisecond
+	maxFrame   = 1 << 20 // a larger one is damage
 )
 
 // Log returns where what an action prints is to go. What the producer prints
-// appears in the log as it comes, up to half of [Options.LogLimit]; of the
+// appears in the log as it comes, within half a second, up to half of [Options.LogLimit]; of the
 // rest only the end is kept, and written by Close. It may be called again for
 // another attempt.
 func (w *Writer) Log(id graph.Digest) *Log {
@@ -34,8 +37,9 @@ type Log struct {
 	id graph.Digest
 
 	mu      sync.Mutex
-	buf     []byte // not yet a frame
-	head    int    // how much more is written as it comes
+	buf     []byte      // not yet a frame
+	due     *time.Timer // that flushes it; nil while it is empty
+	head    int         // how much more is written as it comes
 	half    int
 	tail    []byte // the end, once head is used up
 	dropped int64
@@ -61,6 +65,9 @@ func (l *Log) Write(p []byte) (int, error) {
 	l.keep(p[k:])
 	if len(l.buf) >= frameSize || l.head == 0 && len(l.buf) > 0 {
 		return n, l.flush()
+	}
+	if l.due == nil && len(l.buf) > 0 {
+		l.due = time.AfterFunc(flushAfter, func() { _ = l.Flush() }) // what it could not write it tries again
 	}
 	return n, nil
 }
@@ -92,12 +99,18 @@ func (l *Log) Flush() error {
 }
 
 func (l *Log) flush() error {
+	if l.due != nil {
+		l.due.Stop()
+		l.due = nil
+	}
 	if len(l.buf) == 0 {
 		return nil
 	}
-	err := l.w.AppendLog(l.id, l.buf)
+	if err := l.w.AppendLog(l.id, l.buf); err != nil {
+		return err
+	}
 	l.buf = l.buf[:0]
-	return err
+	return nil
 }
 
 // Close writes what is left.
@@ -147,38 +160,51 @@ type Printed struct {
 // Printed yields what the actions of a run printed, piece by piece as it came:
 // all of them, or the one with the given id.
 func (s *Store) Printed(run string, id *graph.Digest) iter.Seq2[Printed, error] {
-	return func(yield func(Printed, error) bool) {
+	return onlyRecords(s.printed(run, 0, id))
+}
+
+// PrintedFrom is Printed from the offset behind a piece that was read before.
+func (s *Store) PrintedFrom(run string, offset int64) iter.Seq2[Placed[Printed], error] {
+	return s.printed(run, offset, nil)
+}
+
+func (s *Store) printed(run string, offset int64, id *graph.Digest) iter.Seq2[Placed[Printed], error] {
+	return func(yield func(Placed[Printed], error) bool) {
 		path, err := s.path(run, logFile)
 		if err != nil {
-			yield(Printed{}, err)
+			yield(Placed[Printed]{}, err)
 			return
 		}
 		f, err := os.Open(path)
 		if errors.Is(err, os.ErrNotExist) {
 			return
 		}
+		if err == nil {
+			defer f.Close()
+			_, err = f.Seek(offset, io.SeekStart)
+		}
 		if err != nil {
-			yield(Printed{}, err)
+			yield(Placed[Printed]{}, err)
 			return
 		}
-		defer f.Close()
-		frames(f, path, id, yield)
+		frames(f, path, offset, id, yield)
 	}
 }
 
-// frames yields the frames of r, or those of one action. A frame that is cut
-// short ends it.
-func frames(r io.Reader, name string, id *graph.Digest, yield func(Printed, error) bool) {
+// frames yields the frames of r, which begins at an offset, or those of one
+// action. A frame that is cut short ends it.
+func frames(r io.Reader, name string, offset int64, id *graph.Digest, yield func(Placed[Printed], error) bool) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	var buf []byte
-	for offset := int64(0); ; {
+	damage := func(what string) { yield(Placed[Printed]{End: offset}, &DamageError{name, offset, what}) }
+	for {
 		header, err := br.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
 			return
 		}
 		got, n, ok := parseFrame(header)
 		if err != nil || !ok {
-			yield(Printed{}, &DamageError{name, offset, "not a frame"})
+			damage("not a frame")
 			return
 		}
 		size := int64(len(header)) + int64(n) + 1
@@ -194,13 +220,13 @@ func frames(r io.Reader, name string, id *graph.Digest, yield func(Printed, erro
 			return
 		}
 		if buf[n] != '\n' {
-			yield(Printed{}, &DamageError{name, offset, "no line feed behind the frame"})
-			return
-		}
-		if !yield(Printed{got, buf[:n]}, nil) {
+			damage("no line feed behind the frame")
 			return
 		}
 		offset += size
+		if !yield(Placed[Printed]{Printed{got, buf[:n]}, offset}, nil) {
+			return
+		}
 	}
 }
 

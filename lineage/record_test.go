@@ -488,7 +488,8 @@ func FuzzLogFrames(f *testing.F) {
 	f.Add([]byte("#cube-log " + strings.Repeat("0", 64) + " 99999999999999999999\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		read := func(b []byte) (text []byte) {
-			frames(bytes.NewReader(b), "fuzz", nil, func(p Printed, err error) bool {
+			frames(bytes.NewReader(b), "fuzz", 0, nil, func(placed Placed[Printed], err error) bool {
+				p := placed.Record
 				text = append(text, p.Text...)
 				return true
 			})

@@ -11,6 +11,7 @@ import (
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/containers/native"
 	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/internal/live"
 	"github.com/cubebuild/cube/internal/project"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/spf13/cobra"
@@ -94,6 +95,9 @@ func (a *app) sandbox(context.Context) (containers.Runner, error) {
 // sweep removes what killed builds left behind in the cube and in the machine.
 func (a *app) sweep(ctx context.Context, c *cube.Cube) error {
 	if _, err := c.Sweep(ctx); err != nil {
+		return err
+	}
+	if err := live.Sweep(c.Path("live")); err != nil {
 		return err
 	}
 	cache, err := a.cacheDir()

@@ -9,6 +9,7 @@ import (
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/internal/live"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/cubebuild/cube/lineage"
 	"github.com/spf13/cobra"
@@ -79,11 +80,17 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	}
 	host := hostOf(prep.Plan)
 	rec := newRecording(ctx, a, p, prep, c, targets)
+	told := live.Publish(c.Path("live"), live.Build{Run: rec.run.ID, Started: time.Now().UTC(), Targets: prep.Plan.Targets})
+	defer told.Close()
 	cfg := solve.Config{
 		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.run.ID,
 		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: p.File.Retry, Chunks: p.File.Storage.Chunks,
 		Reserver: shared, KeepGoing: o.keepGoing, RetryFailed: o.retryFailed,
-		Events: func(e solve.Event) error { return errors.Join(display.Event(e), rec.event(e)) },
+		Log: rec.log,
+		Events: func(e solve.Event) error {
+			told.Event(e)
+			return errors.Join(display.Event(e), rec.event(e))
+		},
 	}
 	if p.File.Backend.Kind == "serial" {
 		cfg.Workers = 1

@@ -18,6 +18,7 @@ import (
 type logOptions struct {
 	failed bool
 	all    bool
+	follow bool
 }
 
 func newLogCommand(a *app) *cobra.Command {
@@ -30,12 +31,16 @@ func newLogCommand(a *app) *cobra.Command {
 actions that made a variable when it last ran; or all actions of a run. Those that
 failed come first. Without an argument it lists the runs, those that failed first.
 
+With -f it shows what the builds that go on now print, as it comes, until they end:
+all of it, or what the named variable's, run's or action's producers print.
+
 What is shown is safe for a terminal: control characters are shown by their
 codes. With --json it is as it was printed.`,
 		Example: `  cube log                 # the runs
   cube log slope           # what slope printed when it last ran
   cube log 3f9c0a          # one action
-  cube log slope --failed  # only what failed`,
+  cube log slope --failed  # only what failed
+  cube log -f              # what is printed now, from any terminal`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeLog,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -44,6 +49,9 @@ codes. With --json it is as it was printed.`,
 	}
 	c.Flags().BoolVar(&o.failed, "failed", false, "only actions, or runs, that failed")
 	c.Flags().BoolVarP(&o.all, "all", "a", false, "also actions that printed nothing; all runs")
+	c.Flags().BoolVarP(&o.follow, "follow", "f", false, "show what is printed from now on, until the builds that go on now end")
+	c.MarkFlagsMutuallyExclusive("follow", "failed")
+	c.MarkFlagsMutuallyExclusive("follow", "all")
 	return c
 }
 
@@ -55,6 +63,9 @@ func runLog(ctx context.Context, a *app, o logOptions, what string) error {
 	runs := lineage.Open("")
 	if g.cube != nil {
 		runs = lineage.Open(g.cube.Path("runs"))
+	}
+	if o.follow {
+		return a.followLogs(ctx, g, runs, what)
 	}
 	if what == "" {
 		return a.listRuns(runs, o)

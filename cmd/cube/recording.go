@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -53,7 +54,7 @@ func (r *recording) id() string {
 // a version without a history is of no use.
 func (r *recording) event(e solve.Event) error {
 	switch e := e.(type) {
-	case solve.Started:
+	case solve.Started, solve.Retried:
 	case solve.TileDone:
 		if e.Outcome == solve.Hit || e.Repeated {
 			return nil
@@ -71,6 +72,10 @@ func (r *recording) event(e solve.Event) error {
 	r.events.Event(e)
 	return r.events.Err()
 }
+
+// log is where what an action prints is recorded. Its Started was an event
+// before.
+func (r *recording) log(id graph.ActionID) io.WriteCloser { return r.events.Log(id) }
 
 func (r *recording) begin() error {
 	if r.writer != nil {

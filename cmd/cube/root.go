@@ -75,6 +75,7 @@ var commands = []func(*app) *cobra.Command{
 	newGraphCommand,
 	newLineageCommand,
 	newVerifyCommand,
+	newPsCommand,
 	newLogCommand,
 	newLsCommand,
 	newShowCommand,

@@ -3,6 +3,7 @@ package solve
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
@@ -69,6 +70,11 @@ func (b *build) attempt(ctx context.Context, j *job, action containers.Action, d
 	b.emit(Started{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Time: a.Started})
 	log := &tail{limit: maxLog}
 	action.Log = log
+	if b.Log != nil {
+		live := b.Log(j.id)
+		defer live.Close()
+		action.Log = io.MultiWriter(log, live)
+	}
 	result, err := b.Backend.Run(ctx, action)
 	done.Log, done.Wall = log.Bytes(), time.Since(done.Started)
 	if err == nil {

@@ -17,7 +17,8 @@ type Event interface{ event() }
 // Planned is the first event: what is there to do, before any of it is.
 type Planned struct {
 	Plan  *graph.Plan
-	Tiles int64 // of all vertices whose derivation is not known
+	Tiles int64                   // that are to be looked at
+	Open  map[*graph.Vertex]int64 // by vertex, of those that are not known
 }
 
 // Started says that an action's container is about to run.
@@ -103,7 +104,8 @@ type VertexDone struct {
 // Count counts tiles by outcome.
 type Count struct{ Hit, Ran, Failed, Blocked int64 }
 
-func (c *Count) add(o Outcome) {
+// Add counts one more tile.
+func (c *Count) Add(o Outcome) {
 	switch o {
 	case Hit:
 		c.Hit++

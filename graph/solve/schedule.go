@@ -95,6 +95,21 @@ func (s *scheduler) stop() {
 	s.wake.Broadcast()
 }
 
+// stopping reports whether no more tiles are handed out.
+func (s *scheduler) stopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
+// leave takes a tile back that was handed out and not tried.
+func (s *scheduler) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active--
+	s.wake.Broadcast()
+}
+
 // probed ends a node whose versions are known, or after a probe found nothing
 // lets its tiles go.
 func (s *scheduler) probed(t task, known bool) {
@@ -115,7 +130,7 @@ func (s *scheduler) finish(t task, o Outcome, took time.Duration) {
 	defer s.mu.Unlock()
 	s.active--
 	n := t.node
-	n.count.add(o)
+	n.count.Add(o)
 	switch o {
 	case Failed, Blocked:
 		n.failed[t.index] = struct{}{}
@@ -164,14 +179,16 @@ func (s *scheduler) unended() error {
 	return nil
 }
 
-// open is the number of tiles that are to be looked at.
-func (s *scheduler) open() (tiles int64) {
+// planned says what is to be looked at.
+func (s *scheduler) planned(plan *graph.Plan) Planned {
+	p := Planned{Plan: plan, Open: map[*graph.Vertex]int64{}}
 	for _, n := range s.nodes {
 		if n.state != complete {
-			tiles += n.places()
+			p.Open[n.vertex] = n.places()
+			p.Tiles += n.places()
 		}
 	}
-	return tiles
+	return p
 }
 
 // untried is the number of tiles that were never handed out. Nothing is at

@@ -198,3 +198,19 @@ func TestAWindowThatTilesShareIsReadOnce(t *testing.T) {
 		t.Errorf("the static window was read %d times for 24 hours", n)
 	}
 }
+
+func TestNothingBeginsOnceAnActionHasFailed(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.backend.fail = func(containers.Action) error {
+		time.Sleep(20 * time.Millisecond) // the next one waits for room meanwhile
+		return &containers.Failure{Kind: containers.FailedExit, Code: 1, Detail: "exited with code 1"}
+	}
+	r, err := e.run(chain(), func(c *Config) { c.Workers = 1 }, "two")
+	if err == nil || len(r.Failures) != 1 || r.Untried != 16*3-1 {
+		t.Errorf("%d failed, %d were not tried: %v", len(r.Failures), r.Untried, err)
+	}
+	if n := len(e.backend.took()); n != 1 {
+		t.Errorf("%d actions began", n)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,10 @@ type Config struct {
 	// RetryFailed runs actions again that are known to fail (exit 65).
 	RetryFailed bool
 	RunID       string // of the run, for the heads that it moves
+	// Log returns where what an action prints goes while it does, beside
+	// TileDone.Log; it is closed when the attempt has ended. It is called from
+	// many goroutines at once, each after the attempt's Started. Nil: nowhere.
+	Log func(graph.ActionID) io.WriteCloser
 	// Events receives every event, one at a time, and must not block for long.
 	// An error of it ends the build, before any head moves.
 	Events func(Event) error
@@ -117,7 +122,7 @@ func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (
 	if err := b.settle(ctx); err != nil {
 		return nil, err
 	}
-	b.emit(Planned{Plan: plan, Tiles: b.sched.open()})
+	b.emit(b.sched.planned(plan))
 	err = b.work(ctx)
 	b.result.Untried = b.sched.untried()
 	if b.eventErr != nil {
@@ -262,6 +267,10 @@ func (b *build) do(ctx context.Context, t task) error {
 		return err
 	}
 	done, err := b.tile(ctx, v, t)
+	if errors.Is(err, errUntried) {
+		b.sched.leave()
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -276,7 +285,7 @@ func (b *build) do(ctx context.Context, t task) error {
 // record counts a tile and passes it on.
 func (b *build) record(done TileDone) {
 	b.mu.Lock()
-	b.result.Count.add(done.Outcome)
+	b.result.Count.Add(done.Outcome)
 	if done.Outcome == Failed {
 		e := &ActionError{Vertex: done.Vertex.Name, Action: done.Action, Err: done.Err}
 		if done.Vertex.Len() > 1 {

@@ -3,6 +3,7 @@ package solve
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -323,8 +324,14 @@ func (b *build) claimAndRun(ctx context.Context, j *job) (TileDone, error) {
 			return TileDone{}, err
 		}
 	}
+	if b.sched.stopping() { // while it waited
+		return TileDone{}, errUntried
+	}
 	return b.run(ctx, j, free)
 }
+
+// errUntried says that a build ended before an action began.
+var errUntried = errors.New("not tried: the build ended")
 
 // await waits until nobody else works on the action, and claims it.
 func (b *build) await(ctx context.Context, j *job) (release func(), err error) {

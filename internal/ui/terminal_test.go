@@ -246,32 +246,6 @@ func TestTerminalSurvivesBeingMadeNarrower(t *testing.T) {
 	}
 }
 
-func TestTerminalEstimatesFromThisRun(t *testing.T) {
-	t.Parallel()
-	e := &emulator{columns: 80}
-	d := newTestTerminal(e, io.Discard, 24)
-	defer d.Close()
-	v := vertex("slope", 100)
-	now := time.Now()
-	must(t, d.Event(solve.Planned{Plan: &graph.Plan{}, Tiles: 100}))
-	must(t, d.Event(solve.Started{Vertex: v, Tile: tileOf(v, 0), Attempt: 1, Time: now}))
-	for i := range int64(10) {
-		tile := done(v, i, solve.Ran)
-		tile.Wall = 2 * time.Second
-		must(t, d.Event(tile))
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	// 20 s of work in 10 s: two at once. 90 tiles of 2 s are 90 s more.
-	left, ok := d.left(now.Add(10 * time.Second))
-	if !ok || left.Round(time.Second) != 90*time.Second {
-		t.Errorf("left %v, %v; want 1m30s", left, ok)
-	}
-	if _, ok := d.left(now.Add(500 * time.Millisecond)); ok {
-		t.Error("an estimate after half a second is a guess")
-	}
-}
-
 func TestTerminalOfAnIdleBuildPaintsNothing(t *testing.T) {
 	t.Parallel()
 	e, out := &emulator{columns: 80}, &bytes.Buffer{}

@@ -5,7 +5,8 @@ package recorder
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"io"
+	"sync"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
@@ -32,32 +33,73 @@ type Recorder struct {
 	cfg      Config
 	packages map[string][]lineage.Package // by config digest
 	counts   lineage.Counts
-	errs     []error
+
+	mu   sync.Mutex // guards all below
+	errs []error
+	open map[graph.ActionID]bool // what an action printed last is no whole line
 }
 
 // New returns a Recorder that writes to w. The caller ends w.
 func New(w *lineage.Writer, cfg Config) *Recorder {
-	return &Recorder{w: w, cfg: cfg, packages: map[string][]lineage.Package{}}
+	return &Recorder{w: w, cfg: cfg, packages: map[string][]lineage.Package{}, open: map[graph.ActionID]bool{}}
 }
 
 // Counts are of the actions so far.
 func (r *Recorder) Counts() lineage.Counts { return r.counts }
 
 // Err says what could not be recorded. A build need not fail for it.
-func (r *Recorder) Err() error { return errors.Join(r.errs...) }
+func (r *Recorder) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return errors.Join(r.errs...)
+}
 
 // maxErrors bounds what Err holds.
 const maxErrors = 10
 
 func (r *Recorder) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err != nil && len(r.errs) < maxErrors {
 		r.errs = append(r.errs, err)
 	}
 }
 
+// Log is for [solve.Config.Log]: what an action prints is recorded while it
+// does. What cannot be recorded shows in Err, and does the action no harm.
+func (r *Recorder) Log(id graph.ActionID) io.WriteCloser { return &log{r: r, id: id, Log: r.w.Log(id)} }
+
+type log struct {
+	*lineage.Log
+	r    *Recorder
+	id   graph.ActionID
+	last byte
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		l.last = p[len(p)-1]
+	}
+	_, err := l.Log.Write(p)
+	l.r.note(err)
+	return len(p), nil
+}
+
+func (l *log) Close() error {
+	l.r.note(l.Log.Close())
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	if l.last != 0 && l.last != '\n' {
+		l.r.open[l.id] = true
+	}
+	return nil
+}
+
 // Event records what an event tells.
 func (r *Recorder) Event(e solve.Event) {
 	switch e := e.(type) {
+	case solve.Retried:
+		r.retried(e)
 	case solve.TileDone:
 		if (e.Outcome == solve.Ran || e.Outcome == solve.Failed) && !e.Repeated && !e.Action.IsZero() {
 			r.action(e)
@@ -105,29 +147,38 @@ func (r *Recorder) action(e solve.TileDone) {
 		a.Reason = "it made other values than another run of the same action: it is not deterministic"
 	}
 	r.earlier(&a, e)
-	if len(e.Log) > 0 {
-		r.note(r.w.AppendLog(e.Action, e.Log))
-	}
+	r.ended(e.Action)
 	r.note(r.w.Action(a))
 }
 
-// earlier adds the attempts that failed, with what those printed that another
-// one followed.
+// earlier adds the attempts that failed.
 func (r *Recorder) earlier(a *lineage.Action, e solve.TileDone) {
 	for i, f := range e.Failed {
 		a.Failures = append(a.Failures, lineage.Failure{Started: f.Started, Wall: f.Wall, Memory: f.Memory,
 			Kind: string(f.Failure.Kind), Exit: f.Failure.Code, Reason: f.Failure.Detail})
-		if i+1 == e.Attempts {
-			continue
+		if i+1 < e.Attempts {
+			a.LogSize += int64(len(f.Log))
 		}
-		text := slices.Clip(f.Log)
-		if n := len(text); n > 0 && text[n-1] != '\n' {
-			text = append(text, '\n')
-		}
-		text = fmt.Appendf(text, "[attempt %d: %s]\n", i+1, f.Failure.Detail)
-		r.note(r.w.AppendLog(e.Action, text))
-		a.LogSize += int64(len(text))
 	}
+}
+
+// retried parts what an attempt printed from what the next one will.
+func (r *Recorder) retried(e solve.Retried) {
+	line := fmt.Appendf(nil, "[attempt %d: %v]\n", e.Attempt, e.Err)
+	if r.ended(e.Action) {
+		line = append([]byte{'\n'}, line...)
+	}
+	r.note(r.w.AppendLog(e.Action, line))
+}
+
+// ended forgets how an action's print ended, and reports whether that was within
+// a line.
+func (r *Recorder) ended(id graph.ActionID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	open := r.open[id]
+	delete(r.open, id)
+	return open
 }
 
 func (r *Recorder) vertex(e solve.VertexDone) lineage.Vertex {

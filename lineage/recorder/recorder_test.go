@@ -73,6 +73,15 @@ func TestABuildsEventsBecomeItsLineage(t *testing.T) {
 		solve.VertexDone{Vertex: dem, Known: true, Complete: true, Outputs: []graph.Digest{digest("elevation")}, Count: solve.Count{Hit: 5}},
 		solve.VertexDone{Vertex: dem, Count: solve.Count{Blocked: 4}},
 	} {
+		if done, ok := e.(solve.TileDone); ok && done.Outcome == solve.Ran {
+			log := r.Log(done.Action)
+			_, err := log.Write([]byte("no network"))
+			must(t, errors.Join(err, log.Close()))
+			r.Event(solve.Retried{Vertex: dem, Action: done.Action, Attempt: 1, Err: errors.New("exited with code 75")})
+			log = r.Log(done.Action)
+			_, err = log.Write(done.Log)
+			must(t, errors.Join(err, log.Close()))
+		}
 		r.Event(e)
 	}
 	must(t, r.Err())
@@ -121,11 +130,13 @@ func TestABuildsEventsBecomeItsLineage(t *testing.T) {
 		t.Error(d)
 	}
 	id := digest("a1")
+	text := ""
 	for p, err := range store.Printed(w.ID(), &id) {
 		must(t, err)
-		if string(p.Text) != "read dem\n" {
-			t.Errorf("log %q", p.Text)
-		}
+		text += string(p.Text)
+	}
+	if text != "no network\n[attempt 1: exited with code 75]\nread dem\n" {
+		t.Errorf("log %q", text)
 	}
 }
 

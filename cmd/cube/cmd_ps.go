@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/cubebuild/cube/internal/live"
+	"github.com/cubebuild/cube/internal/progress"
+	"github.com/cubebuild/cube/internal/ui"
+	"github.com/spf13/cobra"
+)
+
+func newPsCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "ps",
+		Short:   "show what is being built now",
+		GroupID: groupExplain,
+		Long: `Ps shows the builds that go on now on the workspace's cube, from any terminal: what
+they make, how far they are, how long they may take yet, and what runs. A build
+that was killed is not shown.
+
+With --json it prints a line {"type": "build"} for each, with the fields run, pid,
+host, started, targets, tiles, done, ran, known, failed, left_s, vertices and
+actions.`,
+		Example: `  cube ps
+  watch -n1 cube ps
+  cube ps --json | jq '.actions[] | .vertex'
+  cube log -f              # what they print`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runPs(c.Context(), a) },
+	}
+}
+
+func runPs(ctx context.Context, a *app) error {
+	g, err := a.look(ctx)
+	if err != nil {
+		return err
+	}
+	builds, err := g.building()
+	if err != nil {
+		return err
+	}
+	if a.json {
+		for _, b := range builds {
+			if err := a.printLines(buildLine{"build", b}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(builds) == 0 {
+		a.notice("nothing is being built")
+	}
+	for _, b := range builds {
+		if err := writeBuild(a.stdout, b, a.style(a.stdout), time.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildLine is a line of cube ps --json.
+type buildLine struct {
+	Type string `json:"type"` // build
+	live.Build
+}
+
+// building lists the builds that go on now.
+func (g *gallery) building() ([]live.Build, error) {
+	if g.cube == nil {
+		return nil, nil
+	}
+	return live.Builds(g.cube.Path("live"))
+}
+
+// writeBuild shows a build: a line for it, one for each vertex that is under way,
+// and one for each action.
+func writeBuild(w io.Writer, b live.Build, s ui.Style, now time.Time) error {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s  %s", s.Bold(strings.Join(b.Targets, ", ")), s.Dim(fmt.Sprintf("run %s, process %d on %s", b.Run, b.PID, b.Host)))
+	fmt.Fprintf(&out, "\n  %s of %s, %s so far", ui.Count(b.Done), tiles(b.Tiles), ui.Took(now.Sub(b.Started)))
+	if b.Left > 0 {
+		fmt.Fprintf(&out, ", about %s left", ui.Took(time.Duration(max(1, b.Left)*float64(time.Second)).Round(time.Second)))
+	}
+	if b.Failed > 0 {
+		fmt.Fprintf(&out, ", %s", s.Bad(ui.Count(b.Failed)+" failed"))
+	}
+	out.WriteString("\n")
+	for _, v := range b.Vertices {
+		fmt.Fprintf(&out, "  %s %s/%s\n", ui.Pad(v.Name, 20), ui.Count(v.Done), ui.Count(v.Tiles))
+	}
+	for _, x := range b.Actions {
+		line := fmt.Sprintf("    %s  %s  %s", nameOf(x), x.ID.Short(), ui.Took(now.Sub(x.Since)))
+		switch {
+		case x.For != "":
+			line += "  waiting for " + x.For
+		case x.State == progress.Waiting:
+			line += "  another build runs it"
+		case x.State == progress.Retrying:
+			line += fmt.Sprintf("  attempt %d failed, again soon", x.Attempt)
+		case x.Attempt > 1:
+			line += fmt.Sprintf("  attempt %d", x.Attempt)
+		}
+		out.WriteString(s.Dim(line) + "\n")
+	}
+	if b.More > 0 {
+		out.WriteString(s.Dim(fmt.Sprintf("    … %d more", b.More)) + "\n")
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// nameOf names an action by its vertex and, where that has more, its tile.
+func nameOf(x live.Action) string {
+	if x.Single {
+		return x.Vertex
+	}
+	return x.Vertex + " " + x.Tile.String()
+}

@@ -1,0 +1,211 @@
+// Package progress knows how far a build is: from the events of it, which
+// vertices are under way, what runs and since when, and how long the rest may
+// take. It shows nothing; displays and other terminals ask it.
+package progress
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+)
+
+// Build is how far a build is. Its methods are called one at a time.
+type Build struct {
+	Planned bool
+	Total   int64 // tiles that are to be looked at
+	Over    int64 // of them, those that are done
+	Count   solve.Count
+	// Vertices are those that are under way, in the order in which they began.
+	Vertices []*Vertex
+
+	open    map[*graph.Vertex]int64 // tiles that are to be looked at
+	by      map[*graph.Vertex]*Vertex
+	running map[tile]Action
+	first   time.Time // when the first action began
+	spent   Pace
+}
+
+// Vertex is how far a vertex is that is under way.
+type Vertex struct {
+	*graph.Vertex
+	Total int64 // tiles that are to be looked at
+	Count solve.Count
+	Pace  Pace
+}
+
+// Pace is what tiles took that ran.
+type Pace struct {
+	Ran  int64
+	Wall time.Duration
+}
+
+func (p *Pace) add(d time.Duration) { p.Ran, p.Wall = p.Ran+1, p.Wall+d }
+
+// Mean is what one took.
+func (p Pace) Mean() time.Duration {
+	if p.Ran == 0 {
+		return 0
+	}
+	return p.Wall / time.Duration(p.Ran)
+}
+
+type tile struct {
+	vertex *graph.Vertex
+	box    grid.Box
+}
+
+// State says what an action is doing.
+type State string
+
+// The states of an action.
+const (
+	Running  State = "running"
+	Waiting  State = "waiting" // for another build that runs it, or for room
+	Retrying State = "retrying"
+)
+
+// Action is an action that runs or is waited for.
+type Action struct {
+	Vertex  *graph.Vertex
+	Tile    grid.Tile
+	ID      graph.ActionID
+	Since   time.Time
+	State   State
+	Attempt int           // that runs, or has failed
+	Pause   time.Duration // before the next attempt
+	For     string        // what is waited for, where it is room
+}
+
+// Event takes in what the build did.
+func (b *Build) Event(e solve.Event) {
+	switch e := e.(type) {
+	case solve.Planned:
+		b.Planned, b.Total, b.open = true, e.Tiles, e.Open
+	case solve.Started:
+		if b.first.IsZero() {
+			b.first = e.Time
+		}
+		b.put(Action{Vertex: e.Vertex, Tile: e.Tile, ID: e.Action, Since: e.Time, State: Running, Attempt: e.Attempt})
+	case solve.Waiting:
+		a := Action{Vertex: e.Vertex, Tile: e.Tile, ID: e.Action, Since: time.Now(), State: Waiting}
+		if e.For != nil {
+			a.For = e.For.String()
+		}
+		b.put(a)
+	case solve.Retried:
+		b.put(Action{Vertex: e.Vertex, Tile: e.Tile, ID: e.Action, Since: time.Now(), State: Retrying, Attempt: e.Attempt, Pause: e.Pause})
+	case solve.TileDone:
+		b.tileDone(e)
+	case solve.VertexDone:
+		b.vertexDone(e)
+	}
+}
+
+func (b *Build) put(a Action) {
+	b.of(a.Vertex)
+	if b.running == nil {
+		b.running = map[tile]Action{}
+	}
+	b.running[tile{a.Vertex, a.Tile.Box}] = a
+}
+
+// of returns the progress of a vertex, which it begins.
+func (b *Build) of(v *graph.Vertex) *Vertex {
+	p := b.by[v]
+	if p == nil {
+		if b.by == nil {
+			b.by = map[*graph.Vertex]*Vertex{}
+		}
+		p = &Vertex{Vertex: v, Total: b.tiles(v)}
+		b.by[v], b.Vertices = p, append(b.Vertices, p)
+	}
+	return p
+}
+
+// tiles is how many tiles of a vertex are to be looked at.
+func (b *Build) tiles(v *graph.Vertex) int64 {
+	if n, ok := b.open[v]; ok {
+		return n
+	}
+	return v.Len()
+}
+
+func (b *Build) tileDone(e solve.TileDone) {
+	delete(b.running, tile{e.Vertex, e.Tile.Box})
+	p := b.of(e.Vertex)
+	b.Over++
+	for _, c := range []*solve.Count{&p.Count, &b.Count} {
+		c.Add(e.Outcome)
+	}
+	if e.Outcome == solve.Ran {
+		p.Pace.add(e.Wall)
+		b.spent.add(e.Wall)
+	}
+}
+
+func (b *Build) vertexDone(e solve.VertexDone) {
+	if e.Known {
+		if b.Planned { // what it reads came out as it was
+			b.Over += b.tiles(e.Vertex)
+		}
+		return
+	}
+	b.Vertices = slices.DeleteFunc(b.Vertices, func(p *Vertex) bool { return p.Vertex == e.Vertex })
+	delete(b.by, e.Vertex)
+}
+
+// Running lists what runs or is waited for, the longest first.
+func (b *Build) Running() []Action {
+	return slices.SortedFunc(maps.Values(b.running), func(x, y Action) int {
+		return cmp.Or(x.Since.Compare(y.Since), cmp.Compare(x.Vertex.Name, y.Vertex.Name), cmp.Compare(x.Tile.Box.T.Lo, y.Tile.Box.T.Lo),
+			cmp.Compare(x.Tile.Box.Y.Lo, y.Tile.Box.Y.Lo), cmp.Compare(x.Tile.Box.X.Lo, y.Tile.Box.X.Lo))
+	})
+}
+
+// Rate is how many tiles were done a second since the first action began.
+func (b *Build) Rate(now time.Time) float64 {
+	if b.first.IsZero() {
+		return 0
+	}
+	return float64(b.Over) / max(0.001, now.Sub(b.first).Seconds())
+}
+
+// Left estimates the time that is left from what the tiles of this build took
+// so far: a vertex's own, or all, where none of it has run. It is false while
+// nothing tells.
+func (b *Build) Left(now time.Time) (time.Duration, bool) {
+	if b.spent.Ran == 0 || now.Sub(b.first) < time.Second {
+		return 0, false
+	}
+	open := b.Total - b.Over
+	var work time.Duration
+	for _, p := range b.Vertices {
+		rest := p.Total - p.Count.Sum()
+		open -= rest
+		mean := p.Pace.Mean()
+		if p.Pace.Ran == 0 {
+			mean = b.spent.Mean()
+		}
+		// Tiles that were known cost nothing; so will as many of the rest.
+		if seen := p.Count.Ran + p.Count.Hit; seen > 0 {
+			mean = time.Duration(float64(mean) * float64(p.Count.Ran) / float64(seen))
+		}
+		work += time.Duration(rest) * mean
+	}
+	work += time.Duration(max(0, open)) * b.spent.Mean()
+	return time.Duration(float64(work) / b.abreast(now)), true
+}
+
+// abreast is how many actions ran at once so far, in the mean.
+func (b *Build) abreast(now time.Time) float64 {
+	spent := b.spent.Wall
+	for _, r := range b.running {
+		spent += now.Sub(r.Since)
+	}
+	return max(1, spent.Seconds()/max(0.001, now.Sub(b.first).Seconds()))
+}

@@ -1,0 +1,58 @@
+package progress_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cubebuild/cube/cube/grid"
+	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/internal/progress"
+)
+
+// vertex has n tiles of one cell.
+func vertex(name string, n int64) *graph.Vertex {
+	return &graph.Vertex{Name: name, Box: grid.Box{Y: grid.Range{Hi: 1}, X: grid.Range{Hi: n}}, Tiling: grid.Tiling{Y: 1, X: 1}}
+}
+
+func tile(i int64) grid.Tile {
+	return grid.Tile{X: i, Box: grid.Box{Y: grid.Range{Hi: 1}, X: grid.Range{Lo: i, Hi: i + 1}}}
+}
+
+func TestTheTimeThatIsLeftIsEstimatedFromThisBuild(t *testing.T) {
+	t.Parallel()
+	var b progress.Build
+	v, now := vertex("slope", 100), time.Now()
+	b.Event(solve.Planned{Plan: &graph.Plan{}, Tiles: 100})
+	b.Event(solve.Started{Vertex: v, Tile: tile(0), Attempt: 1, Time: now})
+	for i := range int64(10) {
+		b.Event(solve.TileDone{Vertex: v, Tile: tile(i), Outcome: solve.Ran, Wall: 2 * time.Second})
+	}
+	// 20 s of work in 10 s: two at once. 90 tiles of 2 s are 90 s more.
+	left, ok := b.Left(now.Add(10 * time.Second))
+	if !ok || left.Round(time.Second) != 90*time.Second {
+		t.Errorf("left %v, %v; want 1m30s", left, ok)
+	}
+	if _, ok := b.Left(now.Add(500 * time.Millisecond)); ok {
+		t.Error("an estimate after half a second is a guess")
+	}
+}
+
+func TestTilesThatAFormerVersionHoldsAreNoWork(t *testing.T) {
+	t.Parallel()
+	var b progress.Build
+	v, known := vertex("slope", 100), vertex("aspect", 50)
+	b.Event(solve.Planned{Plan: &graph.Plan{}, Tiles: 7, Open: map[*graph.Vertex]int64{v: 5, known: 2}})
+	for i := range int64(5) {
+		b.Event(solve.Started{Vertex: v, Tile: tile(i), Attempt: 1, Time: time.Now()})
+		if n := len(b.Running()); n != 1 || b.Vertices[0].Total != 5 {
+			t.Errorf("%d run, of %d tiles", n, b.Vertices[0].Total)
+		}
+		b.Event(solve.TileDone{Vertex: v, Tile: tile(i), Outcome: solve.Ran})
+	}
+	b.Event(solve.VertexDone{Vertex: v, Complete: true})
+	b.Event(solve.VertexDone{Vertex: known, Known: true})
+	if b.Over != b.Total || len(b.Vertices) != 0 || len(b.Running()) != 0 {
+		t.Errorf("%d of %d are over, %d vertices and %d actions under way", b.Over, b.Total, len(b.Vertices), len(b.Running()))
+	}
+}
