@@ -50,6 +50,9 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 		}
 		pause, memory, again := policy.next(done.Attempts, f, action.Limits.Memory)
 		if !again {
+			if !b.KeepGoing {
+				b.sched.stop() // before there is room for another one
+			}
 			done.Outcome, done.Err = Failed, f
 			return done, b.rememberFailure(ctx, j, f, done.Log)
 		}

@@ -92,11 +92,11 @@ func TestABuildThatWaitsForAnotherDoesTheRest(t *testing.T) {
 	within(t, func(ctx context.Context) {
 		var both sync.WaitGroup
 		begun := make(chan struct{})
+		begin := sync.OnceFunc(func() { close(begun) })
 		for i, g := range []*gate{first, second} {
 			cfg := Config{Cube: e.open(), Backend: limited{g, ctx}, Provider: nothing{}, Workers: 1, Events: func(ev Event) error {
 				if _, ok := ev.(Started); ok && i == 0 {
-					close(begun)
-					begun = nil
+					begin()
 				}
 				return nil
 			}}

@@ -4,7 +4,7 @@
 // A build that has something to do keeps two files in .cube/live:
 //
 //	<run>.lock   empty; its process holds a lock (flock) on it
-//	<run>.json   a [Build] as JSON, replaced in one step about once a second
+//	<run>.json   a [Build] as JSON, replaced in one step four times a second
 //
 // Both go when the build ends. A file whose lock nobody holds is left of a
 // process that was killed: it is passed over, and swept by the next build.
@@ -78,7 +78,7 @@ type Action struct {
 const (
 	lockSuffix = ".lock"
 	dataSuffix = ".json"
-	every      = time.Second
+	every      = 250 * time.Millisecond
 	maxData    = 1 << 20
 )
 

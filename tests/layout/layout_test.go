@@ -44,7 +44,9 @@ var rooms = map[string][]string{
 	"internal/config":     {"images", "graph", "cube/grid", "internal/wholefile", "internal/yamlfile"},
 	"internal/source":     {"graph"},
 	"internal/project":    append([]string{"containers", "images", "internal/config", "internal/credential", "internal/proxy", "internal/source", "internal/wholefile", "internal/yamlfile"}, below...),
-	"internal/ui":         append([]string{"graph/solve", "containers", "lineage", "images", "internal/config"}, below...),
+	"internal/progress":   append([]string{"graph/solve", "containers"}, below...),
+	"internal/live":       append([]string{"graph/solve", "containers", "internal/progress"}, below...),
+	"internal/ui":         append([]string{"graph/solve", "internal/progress", "containers", "lineage", "images", "internal/config"}, below...),
 	"internal/compare":    below,
 	"internal/verify":     append([]string{"graph/solve", "containers", "internal/compare"}, below...),
 	"internal/exchange":   append([]string{"internal/geotiff", "internal/netcdf"}, below...),
@@ -61,7 +63,7 @@ var rooms = map[string][]string{
 
 	"cmd/cube": append([]string{"containers", "graph/solve", "images", "lineage", "dagger", "internal/config",
 		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey", "internal/exchange",
-		"internal/compare", "internal/verify"}, below...),
+		"internal/compare", "internal/verify", "internal/live", "internal/progress"}, below...),
 	"cmd/cube-worker": {"containers"},
 	"tests":           append([]string{"containers", "graph/solve", "images", "internal/config", "internal/project", "internal/peers"}, below...),
 }
