@@ -85,6 +85,11 @@ func (s *staged) alone(a *Action) bool {
 			return true
 		}
 	}
+	for _, m := range s.spec.Mounts {
+		if m.Kind == Bind && m.Writable {
+			return true
+		}
+	}
 	return a.Alone || s.dir != "" || s.spec.Network != nil
 }
 

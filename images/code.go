@@ -38,6 +38,13 @@ func (b *builder) addCode(ctx context.Context) (Layer, error) {
 		}
 		files = append(files, f)
 	}
+	if b.src.Recipe.Serve {
+		f, err := b.serveFile()
+		if err != nil {
+			return Layer{}, err
+		}
+		files = append(files, f)
+	}
 	slices.SortFunc(files, func(a, b codeFile) int { return strings.Compare(a.Path, b.Path) })
 	for i := 1; i < len(files); i++ {
 		if files[i].Path == files[i-1].Path {

@@ -28,6 +28,10 @@ type Recipe struct {
 	// such as python3.11-minimal. What they call entry points is not made into
 	// programs: run "python3 -m" with the module.
 	Wheels []string `yaml:"wheels,omitempty" json:"wheels,omitempty"`
+	// Serve puts the module cube_serve where the image's Python finds it: it
+	// serves the tiles of a batch, each in a process forked from one that has
+	// imported what takes long, or all in one.
+	Serve bool `yaml:"serve,omitempty" json:"serve,omitempty"`
 	// Files are copied out of the producer directory.
 	Files []FileRule `yaml:"files,omitempty" json:"files,omitempty"`
 	// Env is set for the command, beside a PATH.
@@ -99,7 +103,7 @@ func (r *Recipe) base() string {
 
 // Validate says what is wrong with a recipe, as a [*RecipeError].
 func (r *Recipe) Validate() error {
-	for _, check := range []func() error{r.checkBase, r.checkGo, r.checkFiles, r.checkRun} {
+	for _, check := range []func() error{r.checkBase, r.checkGo, r.checkServe, r.checkFiles, r.checkRun} {
 		if err := check(); err != nil {
 			return err
 		}

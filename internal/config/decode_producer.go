@@ -238,6 +238,7 @@ func (r reader) recipe(n *yamlfile.Node) images.Recipe {
 		"go":      func(n *yamlfile.Node) { rec.Go = r.goBuild(n) },
 		"debs":    func(n *yamlfile.Node) { rec.Debs = yamlfile.ListOf(r.Report, n, "debs", r.String) },
 		"wheels":  func(n *yamlfile.Node) { rec.Wheels = yamlfile.ListOf(r.Report, n, "wheels", r.String) },
+		"serve":   yamlfile.Into(&rec.Serve, r.Bool),
 		"files":   func(n *yamlfile.Node) { rec.Files = yamlfile.ListOf(r.Report, n, "files", r.fileRule) },
 		"env":     func(n *yamlfile.Node) { rec.Env = r.env(n) },
 		"command": yamlfile.Into(&rec.Command, r.command),

@@ -1,0 +1,142 @@
+"""Serves the tiles of a batch in Python (capabilities.batch of producer.yaml).
+
+Either every tile gets a process of its own, forked from one that has imported
+what takes long, and the script stays as it is:
+
+    image:
+      serve: true
+      command: [/usr/bin/python3.11, -m, cube_serve, --preload, "numpy,rasterio", /app/main.py]
+
+or one process serves them all, and keeps nothing between them that changes a
+value:
+
+    from cube_serve import serve
+
+    def tile():  # reads /cube/request.json, writes below /cube/out
+        ...
+
+    serve(tile)
+
+A tile ends as a program does: by returning, by sys.exit(code), or by an
+exception, which is code 1. Without CUBE_SERVE in the environment there is no
+batch, and both do one tile and exit.
+"""
+
+import gc
+import importlib
+import os
+import signal
+import sys
+import traceback
+import types
+
+REQUESTS, ANSWERS = 0, 3
+
+
+def serve(handler):
+    """Calls handler() for each tile, in this process, and exits when there are no more."""
+    home = os.getcwd()
+    if not _batched():
+        sys.exit(_code(handler))
+    while _requested():
+        os.chdir(home)
+        _answer(_code(handler))
+    sys.exit(0)
+
+
+def _batched():
+    return os.environ.get("CUBE_SERVE") == "1"
+
+
+def _requested():
+    """Waits for a request: a line. The end of the input is no request."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(REQUESTS, 1)
+        if not byte:
+            return False
+        line += byte
+    return True
+
+
+def _answer(code):
+    os.write(ANSWERS, b"%d\n" % code)
+
+
+def _code(handler):
+    """The exit code that a program would have that does this and no more."""
+    try:
+        handler()
+        code = 0
+    except SystemExit as end:
+        code = _exit_code(end.code)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def _exit_code(value):
+    if value is None:
+        return 0
+    if isinstance(value, int):
+        return value & 0xFF
+    print(value, file=sys.stderr)
+    return 1
+
+
+def _fork(run):
+    """Runs in a new process, for one tile, and returns that process's exit code."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, REQUESTS)
+        os.close(null)
+        os.close(ANSWERS)
+        run()
+        sys.exit(0)
+    _, status = os.waitpid(child, 0)
+    try:
+        os.killpg(child, signal.SIGKILL)  # what it has left behind
+    except ProcessLookupError:
+        pass
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def main(args):
+    """--preload a,b.c script argument…"""
+    preload = []
+    if args[:1] == ["--preload"] and len(args) > 1:
+        preload, args = [name for name in args[1].split(",") if name], args[2:]
+    if not args:
+        sys.exit("cube_serve: which script? python3 -m cube_serve [--preload a,b] script.py")
+    script = args[0]
+    sys.argv, sys.path[0] = args, os.path.dirname(os.path.abspath(script))
+    for name in preload:
+        importlib.import_module(name)
+    with open(script, "rb") as f:
+        code = compile(f.read(), script, "exec")
+
+    def run():
+        module = types.ModuleType("__main__")
+        module.__file__ = script
+        sys.modules["__main__"] = module
+        exec(code, module.__dict__)
+
+    if not _batched():
+        run()
+        return
+    gc.collect()
+    gc.freeze()  # so that no child's collector copies what it shares with its parent
+    while _requested():
+        _answer(_fork(run))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
