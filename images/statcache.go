@@ -41,7 +41,15 @@ func (s *Store) BuildCached(ctx context.Context, src Source, opt BuildOptions) (
 // buildKey returns a digest of what the build is told, and the name of the
 // record: one for each producer directory and platform.
 func buildKey(src *Source, opt BuildOptions) (key, place string, err error) {
-	key = sumOf(marshal([]any{makingVersion, src.Name, src.Recipe, src.Label, opt.platform()}))
+	told := []any{makingVersion, src.Name, src.Recipe, src.Label, opt.platform()}
+	if src.Recipe.Serve { // another program may bring another module
+		text, err := serveModule.ReadFile(serveName)
+		if err != nil {
+			return "", "", err
+		}
+		told = append(told, sumOf(text))
+	}
+	key = sumOf(marshal(told))
 	if src.Dir == "" {
 		place, err = sumFS(src.FS)
 	} else {
