@@ -2,7 +2,8 @@
 // whether they come out as they are stored.
 //
 // Each is built twice, without a result of any earlier build: once in order,
-// one action at a time, and once shuffled, with many at a time. What comes out
+// one action at a time, each in a container of its own, and once shuffled, with
+// many at a time and in batches where the producer serves them. What comes out
 // is compared with each other and with what is stored. Where the two rebuilds
 // differ, the first tile that does is repeated alone, which tells a producer
 // that makes something else each time from one that sees what ran before it.
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
@@ -149,7 +151,7 @@ func (v *verification) rebuild(ctx context.Context, name string, plan *graph.Pla
 	if name == Shuffled {
 		conf.Shuffle = rand.Uint64() | 1
 	} else {
-		conf.Workers, conf.Single = 1, true
+		conf.Workers, conf.Single, conf.Backend = 1, true, apart{conf.Backend}
 	}
 	if v.Watch != nil {
 		events, end := v.Watch(name, plan)
@@ -164,6 +166,14 @@ func (v *verification) rebuild(ctx context.Context, name string, plan *graph.Pla
 		return nil, fmt.Errorf("rebuild %s: %w", name, err)
 	}
 	return &rebuilt{c, r.Versions}, nil
+}
+
+// apart is a backend that gives each action a container of its own.
+type apart struct{ solve.Backend }
+
+func (b apart) Run(ctx context.Context, a containers.Action) (*containers.Result, error) {
+	a.Alone = true
+	return b.Backend.Run(ctx, a)
 }
 
 // side is a variable as a rebuild made it.

@@ -274,6 +274,20 @@ func TestAProducerThatSeesTheOrderIsNamed(t *testing.T) {
 	}
 }
 
+func TestAProducerThatKeepsSomethingBetweenTilesIsNamed(t *testing.T) {
+	t.Parallel()
+	var served atomic.Int64
+	s := build(t, 20, map[string]computing{"mid": func(a containers.Action, y, x int64, in float32) float32 {
+		if a.Alone { // a container that has served nothing yet
+			return honest(a, y, x, in)
+		}
+		return honest(a, y, x, in) + float32(served.Add(1))
+	}})
+	if o := s.run(s.shallow("mid"))[0]; o.Verdict != DependsOnOrder || o.Between != [2]string{InOrder, Shuffled} {
+		t.Errorf("%s, between %v", o.Verdict, o.Between)
+	}
+}
+
 func TestWhatDiffersFromWhatIsStoredIsNamed(t *testing.T) {
 	t.Parallel()
 	s := build(t, 40, nil)
