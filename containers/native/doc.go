@@ -11,7 +11,8 @@
 // and nsswitch.conf where the image has none. A read-only /proc that shows its
 // own processes and says nothing of the machine; no /sys; /tmp and /dev/shm in
 // memory, limited. One network device, lo. No capability, no new privilege, no
-// terminal, no descriptor but /dev/null (or Spec.Stdin) and two pipes. It is process 100, a
+// terminal, no descriptor but /dev/null (or Spec.Stdin), two pipes, and one for
+// its answers where it serves (Spec.Answers). It is process 100, a
 // child of a process 1 that it cannot see. Addresses are not randomised, umask
 // is 022, core dumps are off, and rlimits are fixed, save that none is raised.
 //

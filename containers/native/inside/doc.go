@@ -16,6 +16,11 @@
 //	                                     or Failed: why
 //	  wait for process 1
 //
+// Where the payload serves one request after another (Config.Serve), the Handles
+// are on mounts of the engine's own, beside one on the file system that holds
+// /tmp, /dev/shm and /cube; no Go follows, and the engine fills and empties what
+// the payload sees for as long as it lives.
+//
 // Each message is one frame on a Unix stream socket: a kind, a length, a body;
 // descriptors travel beside the first byte. The init stays as process 1, so
 // that the payload has the usual signal dispositions, orphans are reaped, and
