@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,16 +124,18 @@ func FuzzWhatIsToldIsReadOrPassedOver(f *testing.F) {
 	f.Add([]byte(`{"version":1,"run":"r1","tiles":1e99}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		dir := t.TempDir()
-		p := live.Publish(dir, live.Build{Run: "r2"})
-		p.Event(solve.Planned{Plan: &graph.Plan{}, Tiles: 1})
-		defer p.Close()
 		if err := os.WriteFile(filepath.Join(dir, "r1.json"), data, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "r1.lock"), nil, 0o666); err != nil {
+		lock, err := os.Create(filepath.Join(dir, "r1.lock"))
+		if err != nil {
 			t.Fatal(err)
 		}
-		if b, err := live.Builds(dir); err != nil || len(b) > 1 {
+		defer lock.Close()
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := live.Builds(dir); err != nil || len(b) > 1 || len(b) == 1 && b[0].Run != "r1" {
 			t.Errorf("%v %v", b, err)
 		}
 	})
