@@ -22,18 +22,19 @@ import (
 const module = "github.com/cubebuild/cube/"
 
 // below are the rooms that every room above cube may use.
-var below = []string{"cube", "cube/zarr", "cube/cas", "cube/catalog", "graph", "cube/grid"}
+var below = []string{"cube", "cube/zarr", "cube/cas", "cube/catalog", "cube/deadletter", "graph", "cube/grid"}
 
 // rooms says for each room which others it may import; a package belongs to
 // the room whose path is the longest beginning of its own. Packages of one
 // room may import each other.
 var rooms = map[string][]string{
-	"cube/grid":    {},
-	"graph":        {"cube/grid"},
-	"cube/zarr":    {}, // useful on its own to any Go program
-	"cube/cas":     {"graph", "cube/grid"},
-	"cube/catalog": {"graph", "cube/grid"},
-	"cube":         {"cube/zarr", "cube/cas", "cube/catalog", "graph", "cube/grid"},
+	"cube/grid":       {},
+	"graph":           {"cube/grid"},
+	"cube/zarr":       {}, // useful on its own to any Go program
+	"cube/cas":        {"graph", "cube/grid"},
+	"cube/catalog":    {"graph", "cube/grid"},
+	"cube/deadletter": {"graph", "cube/grid", "internal/wholefile"},
+	"cube":            {"cube/zarr", "cube/cas", "cube/catalog", "graph", "cube/grid"},
 
 	"containers":  append([]string{"internal/npy"}, below...),
 	"graph/solve": append([]string{"containers"}, below...),
