@@ -24,6 +24,11 @@ type Action struct {
 	Limits  graph.Resources
 	Log     io.Writer // what the payload prints; nil discards it. See [Forgetter]
 
+	// Checkpoint is a directory of the host that the payload may write to, and
+	// that stays as it leaves it; "" is none. It may grow to Limits.Disk. Such an
+	// action is to be Alone.
+	Checkpoint string
+
 	// Batch is how many actions one start of the container may serve, of those
 	// that differ only in Request, Inputs' values and Log. From 2 on the payload
 	// speaks the protocol of [ParseAnswer], however many it is given; it is not

@@ -62,7 +62,7 @@ func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {
 	}
 	x.pool.enter()
 	defer x.pool.leave(nil)
-	watched, stop := watchDisk(ctx, st.watch, a.Limits.Disk, x.watch)
+	watched, stop := x.watchAll(ctx, st, a)
 	defer stop()
 	exit, err := x.runner.Run(watched, st.spec)
 	if err != nil {
@@ -95,8 +95,11 @@ func (s *staged) finish(ctx context.Context, exit *Exit, a Action) (map[string]O
 	if f := failure(exit, a.Limits); f != nil {
 		return nil, f.orDisk(full, a.Limits.Disk)
 	}
-	if s.watch != "" {
-		if used := diskUse(s.watch); used > a.Limits.Disk { // between two looks
+	for _, dir := range []string{s.watch, a.Checkpoint} {
+		if dir == "" {
+			continue
+		}
+		if used := diskUse(dir); used > a.Limits.Disk { // between two looks
 			return nil, tooLarge(used, a.Limits.Disk)
 		}
 	}
@@ -188,6 +191,7 @@ func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
 	for _, s := range a.Sources {
 		st.mount(Mount{Kind: Bind, Source: s.Path, Target: s.Target})
 	}
+	st.mountCheckpoint(a.Checkpoint)
 	return st, x.stageWritable(st, a)
 }
 

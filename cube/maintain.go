@@ -24,6 +24,9 @@ type GCConfig struct {
 	// that needs an object that is freed, or that Result has an error for, is
 	// deleted. Where it is nil all entries stay.
 	Result func(key graph.Digest, value []byte) (needs []graph.Digest, err error)
+	// Alone, where it is set, is called when all else is freed and while nobody
+	// else may use the cube: to free what another package keeps in it.
+	Alone func() error
 	// DryRun says what would be freed and frees nothing.
 	DryRun bool
 }
@@ -47,7 +50,11 @@ func (c *Cube) GC(ctx context.Context, conf GCConfig) (Freed, error) {
 	}
 	defer unlock()
 	g := collection{c: c, conf: conf, live: map[graph.Digest]struct{}{}, keep: map[graph.Digest]bool{}}
-	if err := g.run(ctx); err != nil {
+	err = g.run(ctx)
+	if err == nil && conf.Alone != nil {
+		err = conf.Alone()
+	}
+	if err != nil {
 		return g.freed, fmt.Errorf("gc: %w", err)
 	}
 	return g.freed, nil

@@ -86,7 +86,7 @@ func (c *Cube) Sweep(ctx context.Context) (cas.Recovered, error) {
 	if err := c.writing(ctx); err != nil {
 		return cas.Recovered{}, fmt.Errorf("sweep: %w", err)
 	}
-	for _, sweep := range []func() error{c.sweepStaging, c.sweepTemps, c.sweepViews} {
+	for _, sweep := range []func() error{c.sweepStaging, c.sweepTemps, c.sweepViews, c.sweepCheckpoints} {
 		if err := sweep(); err != nil {
 			return cas.Recovered{}, fmt.Errorf("sweep: %w", err)
 		}

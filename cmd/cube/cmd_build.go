@@ -21,6 +21,7 @@ type buildOptions struct {
 	dryRun      bool
 	keepGoing   bool
 	retryFailed bool
+	only        map[graph.ActionID]bool // of those that failed, what is tried again; nil: all
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -85,7 +86,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	cfg := solve.Config{
 		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.run.ID,
 		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: p.File.Retry, Chunks: p.File.Storage.Chunks,
-		Reserver: shared, KeepGoing: o.keepGoing, RetryFailed: o.retryFailed,
+		Reserver: shared, KeepGoing: o.keepGoing, RetryFailed: o.retryFailed, RetryOnly: o.only,
 		Log: rec.log,
 		Events: func(e solve.Event) error {
 			told.Event(e)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
 	"github.com/cubebuild/cube/images"
 	"github.com/cubebuild/cube/internal/ui"
@@ -107,6 +108,7 @@ func (g *gallery) keptImages() []string {
 // collect frees what the cube does not need.
 func (g *gallery) collect(ctx context.Context, o gcOptions) error {
 	conf := cube.GCConfig{Versions: importedVersions(g.proj.Lock), Result: solve.ResultObjects, DryRun: o.dryRun}
+	conf.Versions = append(conf.Versions, g.letterVersions()...)
 	heads, err := g.cube.Heads(ctx)
 	if err != nil {
 		return err
@@ -121,6 +123,9 @@ func (g *gallery) collect(ctx context.Context, o gcOptions) error {
 				conf.Versions = append(conf.Versions, h.Version)
 			}
 		}
+	}
+	if !o.dryRun {
+		conf.Alone = g.collectCheckpoints
 	}
 	freed, err := g.cube.GC(ctx, conf)
 	if errors.Is(err, cube.ErrBusy) {
@@ -139,5 +144,42 @@ func (g *gallery) collect(ctx context.Context, o gcOptions) error {
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s %s: %s, %s, %s\n", verb, ui.Bytes(freed.Bytes), plural(int(freed.Versions), "version"),
 		plural(int(freed.Results), "result"), plural(int(freed.Objects), "object"))
+	return err
+}
+
+// letterVersions are the versions that actions read which failed: they are what
+// such an action's inputs are laid out from again.
+func (g *gallery) letterVersions() (out []graph.Digest) {
+	for l, err := range solve.DeadLetters(g.cube).All() {
+		if err != nil {
+			continue
+		}
+		for _, w := range l.Windows {
+			if !w.Version.IsZero() && g.cube.HasVersion(w.Version) {
+				out = append(out, w.Version)
+			}
+		}
+	}
+	return out
+}
+
+// staleCheckpoint is how long a checkpoint stays whose action neither failed
+// for good nor succeeded: its build was killed, and never taken up again.
+const staleCheckpoint = 7 * 24 * time.Hour
+
+// collectCheckpoints drops the checkpoints that no attempt will go on from.
+func (g *gallery) collectCheckpoints() error {
+	letters := map[graph.ActionID]bool{}
+	ids, err := solve.DeadLetters(g.cube).IDs()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		letters[id] = true
+	}
+	_, err = g.cube.CollectCheckpoints(func(id graph.ActionID, changed time.Time) (bool, error) {
+		done, err := solve.HasResult(g.cube, id)
+		return !done && (letters[id] || time.Since(changed) < staleCheckpoint), err
+	})
 	return err
 }

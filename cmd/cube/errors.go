@@ -171,7 +171,7 @@ func hint(err error) string {
 	case errors.Is(err, cube.ErrFormat):
 		return "it is damaged on disk, or a newer cube wrote it. Where it is damaged, mend the cube with: cube fsck --repair"
 	case errors.As(err, &failure) && errors.As(err, &action):
-		return "what it printed: cube log " + action.Action.Short()
+		return "what it printed: cube log " + action.Action.Short() + "; to look into it: cube failed show " + action.Action.Short()
 	case errors.Is(err, images.ErrTool):
 		return "cube doctor shows what this machine lacks"
 	}

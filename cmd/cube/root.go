@@ -77,6 +77,7 @@ var commands = []func(*app) *cobra.Command{
 	newVerifyCommand,
 	newPsCommand,
 	newLogCommand,
+	newFailedCommand,
 	newLsCommand,
 	newShowCommand,
 	newPlotCommand,

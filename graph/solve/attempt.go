@@ -32,6 +32,9 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 		return b.runMerge(ctx, j, done)
 	}
 	action, err := b.containerAction(ctx, j)
+	if err == nil {
+		err = b.checkpoint(&action, j)
+	}
 	if err != nil {
 		return done, err
 	}
@@ -44,7 +47,12 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 		}
 		if f == nil {
 			free()
-			err = b.commit(ctx, j, result, &done)
+			if err = b.dropCheckpoint(action, j); err == nil {
+				err = b.commit(ctx, j, result, &done)
+			}
+			if err == nil {
+				err = b.unbury(j)
+			}
 			done.Wall = time.Since(done.Started)
 			return done, errors.Join(err, result.Close())
 		}
@@ -54,7 +62,7 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 				b.sched.stop() // before there is room for another one
 			}
 			done.Outcome, done.Err = Failed, f
-			return done, b.rememberFailure(ctx, j, f, done.Log)
+			return done, errors.Join(b.bury(j, action, f, &done), b.rememberFailure(ctx, j, f, done.Log))
 		}
 		action.Limits.Memory = memory
 		b.emit(Retried{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Err: f, Pause: pause})
@@ -89,6 +97,11 @@ func (b *build) attempt(ctx context.Context, j *job, action containers.Action, d
 		return nil, nil, err
 	}
 	done.spend(a.Failure.Usage)
+	if a.Failure.Kind == containers.FailedDisk { // nothing goes on from one that is full
+		if err := b.dropCheckpoint(action, j); err != nil {
+			return nil, nil, err
+		}
+	}
 	a.Wall, a.Log = time.Since(a.Started), done.Log[max(0, len(done.Log)-attemptLog):]
 	done.Failed = append(done.Failed, a)
 	return nil, a.Failure, nil

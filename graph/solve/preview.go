@@ -277,7 +277,7 @@ func (b *build) foresee(ctx context.Context, j *job, windows *int) (Forecast, er
 	if rec, err := b.load(j); err != nil || rec != nil {
 		return Known, errors.Join(err, j.sketch(rec))
 	}
-	if b.RetryFailed {
+	if b.retries(j.id) {
 		return Miss, nil
 	}
 	if _, known, err := b.knownFailure(j); known || err != nil {

@@ -198,6 +198,11 @@ type failureRecord struct {
 	Log    []byte                 `json:"log"`
 }
 
+// retries reports whether an action runs again that is known to fail.
+func (b *build) retries(id graph.ActionID) bool {
+	return b.RetryFailed && (b.RetryOnly == nil || b.RetryOnly[id])
+}
+
 func failureKey(id graph.ActionID) graph.Digest {
 	return graph.Sum(append([]byte("cube.failure\x00"), id[:]...))
 }

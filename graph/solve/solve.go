@@ -69,7 +69,10 @@ type Config struct {
 	Single bool
 	// RetryFailed runs actions again that are known to fail (exit 65).
 	RetryFailed bool
-	RunID       string // of the run, for the heads that it moves
+	// RetryOnly, where it is not nil, has other actions that have a dead letter, or
+	// are known to fail, be reported again and not run.
+	RetryOnly map[graph.ActionID]bool
+	RunID     string // of the run, for the heads that it moves
 	// Log returns where what an action prints goes while it does, beside
 	// TileDone.Log; it is closed when the attempt has ended. It is called from
 	// many goroutines at once, each after the attempt's Started. Nil: nowhere.
@@ -143,13 +146,14 @@ func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (
 // build is one Run.
 type build struct {
 	Config
-	ws    *graph.Workspace
-	plan  *graph.Plan
-	sched *scheduler
-	slots *semaphore.Weighted
-	crew  *crew // while it works
-	verts map[*graph.Vertex]*vertex
-	heads map[string]cube.Head // before the build; nil until they are asked for
+	ws      *graph.Workspace
+	plan    *graph.Plan
+	sched   *scheduler
+	slots   *semaphore.Weighted
+	crew    *crew // while it works
+	verts   map[*graph.Vertex]*vertex
+	letters letters
+	heads   map[string]cube.Head // before the build; nil until they are asked for
 
 	mu       sync.Mutex // guards all below, and the order of events
 	result   Result

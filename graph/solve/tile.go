@@ -291,10 +291,13 @@ func (b *build) known(ctx context.Context, j *job) (TileDone, bool, error) {
 		}
 		return j.done(Hit, nil), true, b.alias(ctx, j)
 	}
-	if b.RetryFailed {
+	if b.retries(j.id) {
 		return TileDone{}, false, nil
 	}
-	return b.knownFailure(j)
+	if done, ok, err := b.knownFailure(j); ok || err != nil {
+		return done, ok, err
+	}
+	return b.setAside(j)
 }
 
 // claimAndRun runs the action, unless another build does so first. An action

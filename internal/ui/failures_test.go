@@ -23,7 +23,7 @@ func TestAThousandFailuresAreNotAllShown(t *testing.T) {
 	if n := strings.Count(out.String(), "exited with code 1"); n != maxFailures {
 		t.Errorf("%d failures are shown, want %d", n, maxFailures)
 	}
-	if n := strings.Count(out.String(), "cube log lists them"); n != 1 {
+	if n := strings.Count(out.String(), "cube failed lists them"); n != 1 {
 		t.Errorf("the rest is mentioned %d times", n)
 	}
 }

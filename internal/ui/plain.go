@@ -80,7 +80,7 @@ type failures struct{ seen int }
 func (f *failures) write(w io.Writer, e solve.TileDone, s Style) {
 	if f.seen++; f.seen > maxFailures {
 		if f.seen == maxFailures+1 {
-			fmt.Fprintf(w, "%s\n", s.Bad("and more failed: cube log lists them"))
+			fmt.Fprintf(w, "%s\n", s.Bad("and more failed: cube failed lists them"))
 		}
 		return
 	}
@@ -90,9 +90,17 @@ func (f *failures) write(w io.Writer, e solve.TileDone, s Style) {
 	}
 	again := ""
 	if e.Repeated {
-		again = " (known from an earlier build; to run it again: --retry-failed)"
+		again = " (known from an earlier build; to run it again: cube failed retry " + e.Action.Short() + ")"
 	}
 	fmt.Fprintf(w, "%s %s: %v%s\n", s.Bad("failed"), where, e.Err, again)
+	f.writeLog(w, e)
+	if !e.Action.IsZero() && !e.Vertex.IsMerge() {
+		fmt.Fprintf(w, "  to look into it: cube failed show %s\n", e.Action.Short())
+	}
+}
+
+// writeLog shows the end of what a failed action printed.
+func (f *failures) writeLog(w io.Writer, e solve.TileDone) {
 	lines := bytes.Split(bytes.TrimRight(e.Log, "\n"), []byte("\n"))
 	if len(e.Log) == 0 {
 		return

@@ -1,0 +1,218 @@
+package solve
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube/deadletter"
+	"github.com/cubebuild/cube/graph"
+	"github.com/google/go-cmp/cmp"
+)
+
+func (e *env) letters() []*deadletter.Letter {
+	e.t.Helper()
+	var all []*deadletter.Letter
+	for l, err := range DeadLetters(e.open()).All() {
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+func crash(containers.Action) error {
+	return &containers.Failure{Kind: containers.FailedExit, Code: 3, Detail: "exited with code 3"}
+}
+
+func TestASpentActionIsKeptUntilItSucceeds(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	if _, err := e.run(ws, nil, "one"); err != nil {
+		t.Fatal(err)
+	}
+	e.backend.fail = crash
+	if _, err := e.run(ws, func(c *Config) { c.KeepGoing, c.RunID = true, "run" }, "two"); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	all := e.letters()
+	if len(all) != 16 {
+		t.Fatalf("%d letters of 16 failures", len(all))
+	}
+	l := all[0]
+	one, _, err := e.open().Head(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Instance != "two" || l.Run != "run" || l.Failure != (deadletter.Failure{Kind: "exit", Code: 3, Detail: "exited with code 3"}) ||
+		len(l.Attempts) != 1 || string(l.Log) != "computing two\n" || l.Windows[0].Version != one.Version {
+		t.Errorf("%+v", l)
+	}
+	e.backend.fail = nil
+	e.build(ws, "two")
+	if left := e.letters(); len(left) != 0 {
+		t.Errorf("all succeeded, and %d letters are left", len(left))
+	}
+}
+
+func TestOnlyTheChosenOnesAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	e.backend.fail = func(containers.Action) error {
+		return &containers.Failure{Kind: containers.FailedBadInput, Code: 65, Detail: "its input is bad"}
+	}
+	run := func(change func(*Config)) *Result {
+		t.Helper()
+		r, err := e.run(ws, func(c *Config) {
+			c.KeepGoing = true
+			if change != nil {
+				change(c)
+			}
+		}, "base")
+		if err != nil && !errors.Is(err, ErrFailed) {
+			t.Fatal(err)
+		}
+		return r
+	}
+	run(nil)
+	e.backend.took()
+	e.backend.fail = nil
+	chosen := e.letters()[:2]
+	r := run(func(c *Config) {
+		c.RetryFailed, c.RetryOnly = true, map[graph.ActionID]bool{chosen[0].Action: true, chosen[1].Action: true}
+	})
+	if d := cmp.Diff(Count{Ran: 2, Failed: 14}, r.Count); d != "" || len(e.backend.took()) != 2 {
+		t.Error(d)
+	}
+	if n := len(e.letters()); n != 14 {
+		t.Errorf("%d letters", n)
+	}
+	if _, ok, _ := e.open().Head(t.Context(), "base"); ok {
+		t.Error("a partial version became a head")
+	}
+	if r := run(func(c *Config) { c.RetryFailed = true }); r.Count.Ran != 14 || len(e.letters()) != 0 {
+		t.Errorf("%+v", r.Count)
+	}
+}
+
+func TestACheckpointIsTheActionsOwnAndEndsWithIt(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	ws.Instances[0].Manifest.Capabilities.Checkpoint = true
+	plain, err := graph.Resolve(*chain(), "base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := plain.Vertices[0].Shared(ws, graph.Host{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, err := graph.Resolve(*ws, "base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := with.Vertices[0].Shared(ws, graph.Host{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(a, b); d != "" {
+		t.Errorf("a checkpoint is in the key: %s", d)
+	}
+	e.backend.fail = func(a containers.Action) error {
+		if a.Checkpoint == "" {
+			t.Error("no checkpoint")
+			return nil
+		}
+		left, err := os.ReadDir(a.Checkpoint)
+		if err != nil {
+			return err
+		}
+		if len(left) < 2 {
+			if err := os.WriteFile(filepath.Join(a.Checkpoint, string(rune('a'+len(left)))), nil, 0o644); err != nil {
+				return err
+			}
+			return &containers.Failure{Kind: containers.FailedSignal, Code: 137, Detail: "killed by signal 9"}
+		}
+		return nil
+	}
+	never := func(c *Config) { c.KeepGoing, c.Retry = true, graph.Retry{Attempts: 1} }
+	for i := range 3 { // builds
+		r, err := e.run(ws, never, "base")
+		if want := (Count{Failed: 16}); i < 2 && (!errors.Is(err, ErrFailed) || r.Count != want) || i == 2 && err != nil {
+			t.Fatalf("build %d: %v %+v", i, err, r.Count)
+		}
+	}
+	left, err := os.ReadDir(e.open().Path("checkpoints"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("all succeeded, and %v is left, %v", left, err)
+	}
+}
+
+// In a diamond base → left, right → join, and in a merge of two, what needs a
+// failed tile is not tried, what does not is built, and no variable that is not
+// whole becomes a head.
+func TestKeepGoingBuildsAroundFailuresAndShowsNothingPartial(t *testing.T) {
+	t.Parallel()
+	need := func(names ...string) (all []graph.DataNeed) {
+		for _, n := range names {
+			all = append(all, graph.DataNeed{Variable: n})
+		}
+		return all
+	}
+	tiles := graph.Capabilities{Tiles: true}
+	instance := func(name, out string, needs ...string) graph.Instance {
+		return graph.Instance{Name: name, Out: map[string]string{name: out},
+			Manifest: graph.Manifest{Name: name, Capabilities: tiles, Needs: need(needs...), Produces: []graph.VarSpec{{Name: name, Merge: graph.MonotoneMax}}}}
+	}
+	ws := chain()
+	ws.Instances = []graph.Instance{
+		instance("base", "base"), instance("left", "left", "base"), instance("right", "right", "base"),
+		instance("join", "join", "left", "right"), instance("alone", "alone", "base"),
+		instance("more", "both", "left"), instance("other", "both", "right"),
+	}
+	e := newEnv(t)
+	failed := ""
+	e.backend.fail = func(a containers.Action) error {
+		for role, o := range a.Outputs {
+			if role == "left" && o.Box.Y.Lo == 10 && o.Box.X.Lo == 20 {
+				failed = a.Name
+				return crash(a)
+			}
+		}
+		return nil
+	}
+	targets := []string{"join", "alone", "both"}
+	r, err := e.run(ws, func(c *Config) { c.KeepGoing = true }, targets...)
+	if !errors.Is(err, ErrFailed) || failed == "" {
+		t.Fatal(err)
+	}
+	// One tile of left; then that tile of join, of more, and of the merge.
+	if d := cmp.Diff(Count{Ran: 7*16 + 16 - 4, Failed: 1, Blocked: 3}, r.Count); d != "" {
+		t.Error(d)
+	}
+	heads, err := e.open().Heads(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown []string
+	for name := range heads {
+		shown = append(shown, name)
+	}
+	slices.Sort(shown)
+	want := []string{"alone", "base", "both@other", "right"}
+	if d := cmp.Diff(want, shown); d != "" {
+		t.Errorf("heads: %s", d)
+	}
+	e.backend.fail = nil
+	e.backend.took()
+	if r, err := e.run(ws, nil, targets...); err != nil || r.Count.Ran != 4 || r.Count.Failed+r.Count.Blocked != 0 {
+		t.Errorf("%v %+v", err, r.Count)
+	}
+}
