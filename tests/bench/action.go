@@ -45,7 +45,7 @@ func action(ctx context.Context, l *lab) (rows []comparison, err error) {
 		peers = append(peers, &peer{comparison: comparison{theirs: "docker run --network none", limit: 1.0 / 20}, times: min(n, 20), argv: d.run(p)})
 	}
 	for range l.rounds(7, 2) {
-		a, err := l.oneBuildOfActions(ctx, n)
+		a, err := l.oneBuildOfActions(ctx, "trivial", n)
 		if err != nil {
 			return nil, err
 		}
@@ -64,11 +64,11 @@ func action(ctx context.Context, l *lab) (rows []comparison, err error) {
 	return rows, nil
 }
 
-// oneBuildOfActions is what one of n actions adds to a build.
-func (l *lab) oneBuildOfActions(ctx context.Context, n int) (cost, error) {
+// oneBuildOfActions is what one of n actions of a workspace adds to a build.
+func (l *lab) oneBuildOfActions(ctx context.Context, workspace string, n int) (cost, error) {
 	cols := 20
 	rows := max(1, n/cols)
-	dir, err := l.trivial("actions", rows, cols)
+	dir, err := l.sized(workspace, "actions", rows, cols)
 	if err != nil {
 		return cost{}, err
 	}

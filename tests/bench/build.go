@@ -21,7 +21,12 @@ func (l *lab) workspace(folder, name string) (string, error) {
 // trivial makes a workspace of tests/workspaces/trivial with so many rows and
 // columns of tiles.
 func (l *lab) trivial(name string, rows, cols int) (string, error) {
-	dir, err := l.workspace("tests/workspaces/trivial", name)
+	return l.sized("trivial", name, rows, cols)
+}
+
+// sized is trivial for a workspace that is as large.
+func (l *lab) sized(workspace, name string, rows, cols int) (string, error) {
+	dir, err := l.workspace(filepath.Join("tests", "workspaces", workspace), name)
 	if err != nil {
 		return "", err
 	}

@@ -43,6 +43,7 @@ type bench struct {
 var benches = []bench{
 	{"idle", "a build with nothing to do", idle},
 	{"action", "what the engine adds to an action", action},
+	{"batch", "what a tile within a batch costs", batch},
 	{"jobs", "a thousand trivial jobs", jobs},
 	{"tiles", "builds of 10,000 and of 1,000,000 tiles with nothing to do", tiles},
 	{"changed", "one changed cell among 10,000 tiles", changed},
