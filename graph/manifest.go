@@ -37,6 +37,11 @@ type SourceNeed struct {
 	// operation "index" it writes an [Index] and a file for each part. An action
 	// then sees the parts that its tile meets, and never the whole.
 	Index bool `json:"index,omitempty" yaml:"index,omitempty"`
+	// Fetch says that the producer brings the source in itself: run with
+	// operation "fetch", and with the network that its capabilities name, it
+	// writes the file as an output of that name. No other operation has a
+	// network.
+	Fetch bool `json:"fetch,omitempty" yaml:"fetch,omitempty"`
 }
 
 // Inspection is what a driver says of a source: the raster's own lattice and
@@ -57,7 +62,7 @@ type Capabilities struct {
 	Cost     string   `json:"cost,omitempty"`      // cpu, memory, io or gpu: a hint for the scheduler
 	Tiles    bool     `json:"tiles"`               // false: one action computes the whole domain and all times
 	Batch    int      `json:"batch,omitempty"`     // how many tiles one container start may serve
-	Network  []string `json:"network,omitempty"`   // host names it may reach
+	Network  []string `json:"network,omitempty"`   // host names that operation fetch may reach
 	CPUs     float64  `json:"cpus,omitempty"`      // threads
 	CPUClass bool     `json:"cpu_class,omitempty"` // results depend on the CPU's class, so that it is keyed
 	Retry    Retry    `json:"retry,omitzero"`      // when a failed action runs again; a workspace may override it

@@ -14,10 +14,11 @@ const (
 	SecretDir      = "/cube/secrets"
 	OutputDir      = "/cube/out"
 	ScratchDir     = "/cube/scratch"
-	CheckpointDir  = "/cube/checkpoint" // where the contract asks for it; kept from one attempt to the next
-	ArrayFile      = "data.npy"         // of a window or output in format npy
-	InspectionRole = "inspection"       // the one output of operation inspect
-	InspectionFile = "data.json"        // of the output "inspection" of operation inspect
+	CheckpointDir  = "/cube/checkpoint"            // where the contract asks for it; kept from one attempt to the next
+	ArrayFile      = "data.npy"                    // of a window or output in format npy
+	InspectionRole = "inspection"                  // the one output of operation inspect
+	InspectionFile = "data.json"                   // of the output "inspection" of operation inspect
+	AuthorityPath  = "/cube/network/authority.pem" // whom operation fetch is to trust, in PEM
 )
 
 // RequestVersion is the version of [Request]; a producer refuses others.
@@ -27,6 +28,7 @@ const RequestVersion = 1
 const (
 	OpRun     = "run"     // compute the outputs of one tile
 	OpInspect = "inspect" // describe the source, as an [Inspection]
+	OpFetch   = "fetch"   // bring in, over the network, the sources that the contract says it fetches
 )
 
 // Request is /cube/request.json: everything that a producer is told. Its bytes

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/cubebuild/cube/cube/grid"
 )
@@ -30,6 +31,14 @@ type Source struct {
 	License  string
 	Citation string
 	Native   float64 // ground metres; 0: unknown
+
+	Fetched *Fetched // how its producer brought it in; nil: the engine did
+}
+
+// Fetched says what a source stands on that a producer brought in itself.
+type Fetched struct {
+	Recording Digest    // of all that it was answered
+	At        time.Time // when the last of it was; no key holds it
 }
 
 // Image is what a container is made of, as far as an ActionID knows it.

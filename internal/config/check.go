@@ -33,6 +33,9 @@ func checkManifest(m graph.Manifest) []problem {
 		path := []string{"sources", strconv.Itoa(i), "name"}
 		c.name(path, plainName, s.Name)
 		c.once(path, &sources, s.Name, "source")
+		if s.Fetch && (s.Inspect || s.Index || s.Optional) {
+			c.add(path, "remove inspect, index and optional", "source %s is fetched by the producer itself", clip(s.Name))
+		}
 	}
 	secrets := []string{}
 	for i, s := range m.Secrets {
@@ -48,6 +51,7 @@ func checkManifest(m graph.Manifest) []problem {
 		c.nativeFrom(append(path, "native_from"), v, slices.Concat(roles, sources))
 	}
 	c.capabilities(m.Capabilities)
+	c.network(m)
 	c.command(m.Command)
 	if _, err := compileParams(m.Params); err != nil {
 		c.add([]string{"params"}, "", "params are no JSON Schema: %v", err)
@@ -287,6 +291,8 @@ func (c *checker) nativeFrom(path []string, v graph.VarSpec, roles []string) {
 
 var hostName = regexp.MustCompile(`^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?$`)
 
+func isHost(s string) bool { return len(s) <= 253 && hostName.MatchString(s) }
+
 func (c *checker) capabilities(k graph.Capabilities) {
 	at := func(key string) []string { return []string{"capabilities", key} }
 	oneOf(c, at("cost"), k.Cost, "cost", costs)
@@ -311,9 +317,23 @@ func (c *checker) capabilities(k graph.Capabilities) {
 		c.add(at("batch"), "tiles: true", "a batch is of tiles, and this producer has none")
 	}
 	for i, host := range k.Network {
-		if len(host) > 253 || !hostName.MatchString(host) {
+		if !isHost(host) {
 			c.add(append(at("network"), strconv.Itoa(i)), "write it like data.example.org", "%q is no host name", clip(host))
 		}
+	}
+}
+
+// network checks that hosts and sources to fetch go together.
+func (c *checker) network(m graph.Manifest) {
+	hosts, fetched := m.Capabilities.Network, m.Fetched()
+	switch {
+	case len(hosts) > maxHosts:
+		c.add([]string{"capabilities", "network"}, "", "%d hosts; at most %d may be named", len(hosts), maxHosts)
+	case len(hosts) > 0 && len(fetched) == 0:
+		c.add([]string{"capabilities", "network"}, "sources: [{name: data, fetch: true}]",
+			"only sources that the producer fetches come over the network, and it has none")
+	case len(hosts) == 0 && len(fetched) > 0:
+		c.add([]string{"sources"}, "capabilities: {network: [data.example.org]}", "source %s is to be fetched, and no host is named", fetched[0])
 	}
 }
 

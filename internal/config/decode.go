@@ -211,6 +211,7 @@ func (r reader) producer(name string, n *yamlfile.Node) Producer {
 		"image":   yamlfile.Into(&p.Image, r.image),
 		"sources": func(n *yamlfile.Node) { p.Sources = r.renames(n, "sources", r.name) },
 		"secrets": func(n *yamlfile.Node) { p.Secrets = r.renames(n, "secrets", r.name) },
+		"network": func(n *yamlfile.Node) { p.Network = yamlfile.ListOf(r.Report, n, "network", r.host) },
 		"params":  func(n *yamlfile.Node) { r.Entries(n, "params") },
 		"grid":    yamlfile.Into(&p.Grid, r.name),
 		"in":      func(n *yamlfile.Node) { p.In = r.renames(n, "in", r.variable) },
@@ -220,6 +221,15 @@ func (r reader) producer(name string, n *yamlfile.Node) Producer {
 		"retry":   yamlfile.Into(&p.Retry, r.retry),
 	}, "image")
 	return p
+}
+
+// host reads the name of a host, or of all below one.
+func (r reader) host(n *yamlfile.Node) string {
+	s := r.String(n)
+	if s != "" && !isHost(s) {
+		r.Errorf(n, "%q is no host name", clip(s)).Hint = "write it like data.example.org, *.example.org or data.example.org:8443"
+	}
+	return s
 }
 
 func (r reader) limits(p *Producer, n *yamlfile.Node) {

@@ -27,6 +27,7 @@ const (
 	maxHalo  = 1 << 16
 	maxBatch = 1 << 16
 	maxList  = 4096 // needs, outputs, classes, labels
+	maxHosts = 256
 )
 
 // decode reads the tree of a producer.yaml into p.
@@ -197,6 +198,7 @@ func (r reader) sourceNeed(n *yamlfile.Node) graph.SourceNeed {
 		"optional":    yamlfile.Into(&s.Optional, r.Bool),
 		"inspect":     yamlfile.Into(&s.Inspect, r.Bool),
 		"index":       yamlfile.Into(&s.Index, r.Bool),
+		"fetch":       yamlfile.Into(&s.Fetch, r.Bool),
 	}, "name")
 	return s
 }

@@ -92,6 +92,7 @@ type Producer struct {
 	Image     string            // a path (./producers/slope), builtin:<name>, or a reference
 	Sources   map[string]string // role → source
 	Secrets   map[string]string // role → secret
+	Network   []string          // hosts that it may reach, where its contract asks for them
 	Grid      string            // "": the default one
 	In        map[string]string // role → variable
 	Out       map[string]string // role → variable

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
@@ -25,6 +26,7 @@ const LockVersion = 1
 type Lock struct {
 	Images  map[string]LockedImage  // by image, as cube.yaml has it
 	Sources map[string]LockedSource // by name
+	Fetches map[string]LockedFetch  // by instance
 	Imports map[string]graph.Import // by variable
 	Salts   map[string]int          // by instance; raised by cube bump
 }
@@ -51,9 +53,34 @@ type LockedSource struct {
 	Inspected  graph.Digest      `json:"inspected,omitzero"` // of what the driver was asked that gave the inspection
 }
 
+// LockedFetch pins what an instance's producer brought in over the network. It
+// holds as long as the producer would be asked the same.
+type LockedFetch struct {
+	Asked     graph.Digest          `json:"asked"`   // see graph.Fetch
+	Images    map[string]string     `json:"images"`  // config digest of the image that was asked, by platform
+	Fetched   time.Time             `json:"fetched"` // UTC, in seconds; it decides nothing
+	Recording LockedRecording       `json:"recording"`
+	Sources   map[string]LockedFile `json:"sources"` // by role
+}
+
+// LockedRecording pins what the network answered.
+type LockedRecording struct {
+	SHA256    graph.Digest `json:"sha256"`
+	Size      int64        `json:"size"`
+	Exchanges int          `json:"exchanges"`
+	Hosts     []string     `json:"hosts"` // that answered
+}
+
+// LockedFile pins a file that a producer made.
+type LockedFile struct {
+	SHA256 graph.Digest `json:"sha256"`
+	Size   int64        `json:"size"`
+	Ext    string       `json:"ext,omitempty"`
+}
+
 // NewLock returns a lock that pins nothing.
 func NewLock() *Lock {
-	return &Lock{Images: map[string]LockedImage{}, Sources: map[string]LockedSource{},
+	return &Lock{Images: map[string]LockedImage{}, Sources: map[string]LockedSource{}, Fetches: map[string]LockedFetch{},
 		Imports: map[string]graph.Import{}, Salts: map[string]int{}}
 }
 
@@ -93,6 +120,7 @@ func ParseLock(name string, data []byte) (*Lock, error) {
 		"version": func(*yamlfile.Node) {},
 		"images":  func(n *yamlfile.Node) { lockSection(r, n, "images", l.Images, checkImage) },
 		"sources": func(n *yamlfile.Node) { lockSection(r, n, "sources", l.Sources, checkSource) },
+		"fetches": func(n *yamlfile.Node) { lockSection(r, n, "fetches", l.Fetches, checkFetch) },
 		"imports": func(n *yamlfile.Node) { lockSection(r, n, "imports", imports, checkImport) },
 		"salts":   func(n *yamlfile.Node) { lockSection(r, n, "salts", l.Salts, checkSalt) },
 	})
@@ -222,6 +250,32 @@ func checkSource(name string, s LockedSource) error {
 	return nil
 }
 
+func checkFetch(name string, f LockedFetch) error {
+	switch {
+	case !plainName.MatchString(name):
+		return errors.New("is not a name")
+	case f.Asked.IsZero() || f.Recording.SHA256.IsZero():
+		return errors.New("has no digest of what was asked, or of its recording")
+	case f.Recording.Size < 0 || f.Recording.Exchanges < 0:
+		return errors.New("has a negative size")
+	case len(f.Images) == 0 || len(f.Sources) == 0:
+		return errors.New("names no image or no source")
+	case !f.Fetched.Equal(f.Fetched.UTC().Truncate(time.Second)):
+		return errors.New("was fetched at a time that is not in whole seconds")
+	}
+	for platform, image := range f.Images {
+		if err := checkOCIDigest(image); err != nil {
+			return fmt.Errorf("%s: %w", clip(platform), err)
+		}
+	}
+	for role, s := range f.Sources {
+		if !plainName.MatchString(role) || s.SHA256.IsZero() || s.Size < 0 || !plainExt(s.Ext) {
+			return fmt.Errorf("source %s is not pinned", clip(role))
+		}
+	}
+	return nil
+}
+
 func checkImport(name string, im lockedImport) error {
 	c := &checker{}
 	c.output([]string{name}, im.Spec)
@@ -269,7 +323,7 @@ func (l *Lock) Encode() ([]byte, error) {
 		count int
 		value any
 	}{
-		{"images", len(l.Images), l.Images}, {"sources", len(l.Sources), l.Sources},
+		{"images", len(l.Images), l.Images}, {"sources", len(l.Sources), l.Sources}, {"fetches", len(l.Fetches), l.Fetches},
 		{"imports", len(l.Imports), imports}, {"salts", len(l.Salts), l.Salts},
 	} {
 		if s.count == 0 {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -26,6 +27,9 @@ func fullLock() *Lock {
 			"dem":  {URI: "https://example.org/a b: #x?y=1", SHA256: sum, Size: 1 << 60},
 			"fuel": {URI: "data/f.tif", SHA256: sum, Size: 7, Inspection: &graph.Inspection{CRS: "EPSG:5070", Transform: [6]float64{1e-17, 30, 0, -1.5e300, 0, -30}, Width: 3, Height: 4, NativeRes: 30.07}, Inspected: sum},
 		},
+		Fetches: map[string]LockedFetch{"scenes": {Asked: sum, Images: map[string]string{"linux/amd64": sum.String()},
+			Fetched: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Recording: LockedRecording{sum, 100, 2, []string{"data.example.org"}},
+			Sources: map[string]LockedFile{"scenes": {sum, 7, ".tar.gz"}}}},
 		Imports: map[string]graph.Import{
 			"cover": {Spec: graph.VarSpec{Name: "cover", Kind: graph.Static, DType: graph.Int64, Fill: &fill, Units: "1", LongName: "yes: \"no\"\n\ttab é \u2028"},
 				Grid:    grid.Grid{Lattice: grid.Lattice{CRS: "EPSG:32613", DX: 0.1, DY: 1.0 / 3, X0: 1e9}, Box: grid.Box{Y: grid.Range{Lo: -3, Hi: 5}, X: grid.Range{Hi: 1 << 39}}},
@@ -102,6 +106,10 @@ func TestWrongLocksAreRefused(t *testing.T) {
 		"version: 1\nsources: {dem: {uri: a.tif, size: 1}}\n",
 		"version: 1\nsources: {dem: {uri: a.tif, sha256: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", size: -1}}\n",
 		"version: 1\nsources: {dem: {uri: a.tif, colour: red}}\n",
+		"version: 1\nfetches: {f: {asked: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", recording: {}}}\n",
+		"version: 1\nfetches: {f: {asked: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", images: {linux/amd64: latest}, fetched: \"2026-03-01T12:00:00Z\", recording: {sha256: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}, sources: {a: {}}}}\n",
+		"version: 1\nfetches: {f: {asked: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", images: {linux/amd64: \"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}, fetched: \"2026-03-01T12:00:00Z\", recording: {sha256: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}, sources: {a: {ext: /../x, sha256: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}}}}\n",
+		"version: 1\nfetches: {f: {fetched: yesterday}}\n",
 		"version: 1\nimports: {v: {version: \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", spec: {variable: v, kind: static}, grid: {box: {}}}}\n",
 		"version: 1\nsalts: {slope: 0, aspect: many}\n",
 	} {

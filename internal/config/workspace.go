@@ -39,6 +39,7 @@ func Workspace(f *File, lock *Lock, producers map[string]ResolvedProducer) (grap
 	for _, p := range f.Producers {
 		if res, ok := producers[p.Name]; ok {
 			ws.Instances = append(ws.Instances, a.instance(p, res))
+			a.fetched(p, res.Manifest, ws.Sources)
 		}
 	}
 	if err := a.Err(); err != nil {
@@ -231,10 +232,11 @@ func (a assembly) instance(p Producer, res ResolvedProducer) graph.Instance {
 	if p.CPUs > 0 {
 		m.Capabilities.CPUs = p.CPUs
 	}
-	inst := graph.Instance{Name: p.Name, Image: res.Image, Manifest: m, Sources: p.Sources, Secrets: p.Secrets, In: p.In, Out: p.Out,
+	inst := graph.Instance{Name: p.Name, Image: res.Image, Manifest: m, Sources: withFetched(p, m), Secrets: p.Secrets, In: p.In, Out: p.Out,
 		Grid: p.Grid, Tiling: p.Tiles, Resources: p.Resources, Scarce: p.Scarce, Retry: p.Retry, Salt: a.lock.Salts[p.Name]}
 	a.roles(p, m)
 	a.sourceRoles(p, m)
+	a.network(p, m)
 	a.onGrid(p)
 	if p.Tiles != nil && !m.Capabilities.Tiles {
 		a.Errorf(a.node("producers", p.Name, "tiles"), "producer %s computes the whole domain at once (tiles: false)", m.Name).Hint = "remove tiles"
@@ -313,6 +315,9 @@ func (a assembly) keys(p Producer, key, what string, have map[string]string, val
 func (a assembly) sourceRoles(p Producer, m graph.Manifest) {
 	var roles []string
 	for _, s := range m.Sources {
+		if s.Fetch {
+			continue // its own affair
+		}
 		roles = append(roles, s.Name)
 		if _, ok := p.Sources[s.Name]; !ok && !s.Optional {
 			e := a.Errorf(a.node("producers", p.Name), "producer %s has no source %s", p.Name, s.Name)

@@ -15,9 +15,6 @@ import (
 	"time"
 )
 
-// AuthorityPath is where a sandbox finds [Authority].
-const AuthorityPath = "/cube/network/authority.pem"
-
 // authority signs a certificate for each host that a driver names. All that is
 // in its certificates is fixed, and its signatures are those of RFC 6979, so
 // that they are the same bytes in every run.

@@ -32,21 +32,6 @@ func matches(pattern, host, port string) bool {
 	return host == name
 }
 
-// Cover reports whether the list allows all that another's pattern does.
-func (h Hosts) Cover(pattern string) bool {
-	name, port, hasPort := strings.Cut(pattern, ":")
-	for _, own := range h {
-		if own == pattern {
-			return true
-		}
-		suffix, ok := strings.CutPrefix(own, "*")
-		suffix, ownPort, ownHas := strings.Cut(suffix, ":")
-		if ok && hasPort == ownHas && port == ownPort && len(strings.TrimPrefix(name, "*")) > len(suffix) && strings.HasSuffix(name, suffix) {
-			return true
-		}
-	}
-	return false
-}
 
 // notPublic are addresses that lead to the host itself, its neighbours, or to
 // another family's addresses, beside those that net/netip knows.
