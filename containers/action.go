@@ -36,6 +36,10 @@ type Action struct {
 	Batch int
 	// Alone gives the action a container of its own, whatever Batch allows.
 	Alone bool
+
+	// Network answers it in place of the network; nil, as for all but those that
+	// fetch: it has none.
+	Network *Network
 }
 
 // Input is one staged window, or one file.

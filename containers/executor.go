@@ -185,6 +185,7 @@ func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
 		return nil, err
 	}
 	st.mount(Mount{Kind: Content, Target: graph.RequestPath, Content: a.Request})
+	a.Network.stage(st)
 	if err := x.stageInputs(ctx, st, a.Inputs); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"path/filepath"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/internal/live"
 	"github.com/cubebuild/cube/internal/project"
+	"github.com/cubebuild/cube/internal/proxy"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/spf13/cobra"
 )
@@ -58,9 +60,16 @@ func (a *app) open(f projectFlags, step func(string)) (*project.Project, error) 
 		return nil, err
 	}
 	p, err := project.Open(project.Config{Dir: a.dir, Cache: cache, Sets: f.sets, Folders: filepath.SplitList(a.env("CUBE_SOURCES")),
-		Locked: f.locked, Offline: f.offline, DryRun: f.dryRun, Known: f.known, Update: f.update, Runner: a.sandbox, Notice: a.notice, Step: step})
+		Locked: f.locked, Offline: f.offline, DryRun: f.dryRun, Known: f.known, Update: f.update, Runner: a.sandbox, Notice: a.notice, Step: step, Upstream: a.upstream()})
 	a.project = p
 	return p, err
+}
+
+// upstream is how hosts are reached that producers fetch from: none at an address
+// of this machine or of a private network, unless its owner says so.
+func (a *app) upstream() proxy.Upstream {
+	private := strings.FieldsFunc(a.env("CUBE_PRIVATE_HOSTS"), func(r rune) bool { return r == ',' || r == ' ' })
+	return proxy.Upstream{Dial: proxy.Dialer(private), Proxy: http.ProxyFromEnvironment}
 }
 
 // cacheDir is where images and sources are kept for all workspaces.

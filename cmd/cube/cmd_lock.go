@@ -30,8 +30,9 @@ func newLockCommand(a *app) *cobra.Command {
 producer's image on this platform, the SHA-256 of each source and what it holds.
 It keeps the pins of other platforms and of imports, drops what cube.yaml does not
 name any more, and says what changed. A source of the network stays as it was
-pinned unless --update fetches it anew. "cube build --locked" then takes nothing
-else.`,
+pinned unless --update fetches it anew, and so do the sources that a producer
+fetches itself, with the recording of what it was answered. "cube build --locked"
+then takes nothing else.`,
 		Example: `  cube lock
   cube lock --update     # fetch the sources of the network anew
   cube lock --check      # in CI: exit 4 where cube.lock is not up to date`,
@@ -48,7 +49,7 @@ else.`,
 // pinChange is a difference between two locks.
 type pinChange struct {
 	Type  string `json:"type"` // pin
-	Kind  string `json:"kind"` // image, source or import
+	Kind  string `json:"kind"` // image, source, recording or import
 	Name  string `json:"name"`
 	On    string `json:"platform,omitempty"`
 	Old   string `json:"old,omitempty"`
@@ -100,6 +101,7 @@ func prune(lock *config.Lock, file *config.File) {
 	}
 	maps.DeleteFunc(lock.Images, func(ref string, _ config.LockedImage) bool { return !used[ref] })
 	maps.DeleteFunc(lock.Sources, func(name string, _ config.LockedSource) bool { return file.Source(name) == nil })
+	maps.DeleteFunc(lock.Fetches, func(name string, _ config.LockedFetch) bool { return file.Producer(name) == nil })
 	maps.DeleteFunc(lock.Salts, func(name string, _ int) bool { return file.Producer(name) == nil })
 }
 
@@ -124,6 +126,14 @@ func comparePins(before, after *config.Lock) []pinChange {
 		if old.SHA256 == now.SHA256 {
 			add(pinChange{Kind: "source", Name: name, Field: "description", Old: inspected(old.Inspection), New: inspected(now.Inspection)})
 		}
+	}
+	for _, name := range bothKeys(before.Fetches, after.Fetches) {
+		old, now := before.Fetches[name], after.Fetches[name]
+		add(pinChange{Kind: "recording", Name: name, Old: digestText(old.Recording.SHA256), New: digestText(now.Recording.SHA256)})
+		for _, role := range bothKeys(old.Sources, now.Sources) {
+			add(pinChange{Kind: "source", Name: config.FetchedName(name, role), Old: digestText(old.Sources[role].SHA256), New: digestText(now.Sources[role].SHA256)})
+		}
+		add(pinChange{Kind: "recording", Name: name, Field: "question", Old: digestText(old.Asked), New: digestText(now.Asked)})
 	}
 	for _, name := range bothKeys(before.Imports, after.Imports) {
 		add(pinChange{Kind: "import", Name: name, Old: digestText(before.Imports[name].Version), New: digestText(after.Imports[name].Version)})

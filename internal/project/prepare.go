@@ -74,6 +74,15 @@ func (p *Project) Prepare(ctx context.Context, targets ...string) (*Prepared, er
 	if err != nil {
 		return nil, err
 	}
+	fetched, err := pr.fetches(ctx, &ws)
+	if err != nil {
+		return nil, err
+	}
+	if fetched { // now what they fetched is pinned
+		if ws, err = config.Workspace(p.File, p.Lock, pr.resolved()); err != nil {
+			return nil, err
+		}
+	}
 	if err := pr.checkExtents(&ws); err != nil {
 		return nil, err
 	}
@@ -215,9 +224,13 @@ type LockError struct {
 	What   string
 	Pinned string // "": cube.lock does not pin it
 	Have   string
+	Why    string // in place of the two
 }
 
 func (e *LockError) Error() string {
+	if e.Why != "" {
+		return fmt.Sprintf("%s: not all that is asked for is in it: %s", e.What, e.Why)
+	}
 	if e.Pinned == "" {
 		return fmt.Sprintf("%s: %s does not pin it", e.What, config.LockName)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/cubebuild/cube/images"
 	"github.com/cubebuild/cube/images/drivers"
 	"github.com/cubebuild/cube/internal/config"
+	"github.com/cubebuild/cube/internal/proxy"
 	"github.com/cubebuild/cube/internal/source"
 	"github.com/cubebuild/cube/internal/yamlfile"
 )
@@ -43,6 +44,8 @@ type Config struct {
 	Update  bool     // sources of the network are fetched anew, whatever cube.lock pins
 
 	Images images.Config
+	// Upstream is how the hosts are reached that producers fetch from.
+	Upstream proxy.Upstream
 	// Runner makes the sandboxes; it is asked for when the first is needed.
 	Runner func(ctx context.Context) (containers.Runner, error)
 	// Notice receives what the user should know, a line at a time.
@@ -64,10 +67,13 @@ type Project struct {
 	executor *containers.Executor
 	making   sync.Mutex // of the executor, which many actions ask for at once
 
+	fetching sync.Mutex // of a source that is brought in again
+
 	mu      sync.Mutex
-	imgs    map[string]*images.Image // by config digest
-	staging *cube.Staging            // nil until something is too large for memory
-	scratch string                   // in its place, where there is no cube
+	imgs    map[string]*images.Image                   // by config digest
+	refetch map[string]func(ctx context.Context) error // by name, of sources that a producer fetched
+	staging *cube.Staging                              // nil until something is too large for memory
+	scratch string                                     // in its place, where there is no cube
 }
 
 // Open reads the workspace that holds the configured directory.
@@ -86,7 +92,7 @@ func Open(c Config) (*Project, error) {
 			return nil, err
 		}
 	}
-	p := &Project{File: file, cfg: c, imgs: map[string]*images.Image{}}
+	p := &Project{File: file, cfg: c, imgs: map[string]*images.Image{}, refetch: map[string]func(context.Context) error{}}
 	if p.Lock, err = config.LoadLockOrNew(p.path(config.LockName)); err != nil {
 		return nil, err
 	}
@@ -283,11 +289,14 @@ func (p *Project) Source(ctx context.Context, s graph.Source) (string, error) {
 		return path, err
 	}
 	src := p.File.Source(s.Name)
-	if src == nil {
-		return "", err
-	}
 	p.step("source %s: its copy in the cache is damaged or gone; bringing it in again", s.Name)
-	if _, pinErr := p.Sources.Pin(ctx, p.File.Dir(), source.Want{URI: src.URI, SHA256: s.SHA256, MaxSize: src.MaxSize}); pinErr != nil {
+	var pinErr error
+	if src == nil {
+		pinErr = p.bringInAgain(ctx, s.Name)
+	} else {
+		_, pinErr = p.Sources.Pin(ctx, p.File.Dir(), source.Want{URI: src.URI, SHA256: s.SHA256, MaxSize: src.MaxSize})
+	}
+	if pinErr != nil {
 		return "", fmt.Errorf("%w; to bring it in again: %w", err, pinErr)
 	}
 	return p.Sources.Verified(ctx, s.SHA256)

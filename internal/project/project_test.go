@@ -67,6 +67,12 @@ type bench struct {
 // newBench unpacks testdata/hills.txtar.
 func newBench(t testing.TB) *bench {
 	t.Helper()
+	return unpackBench(t, "testdata/hills.txtar")
+}
+
+// unpackBench unpacks an archive of a workspace.
+func unpackBench(t testing.TB, archived string) *bench {
+	t.Helper()
 	shared, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +85,7 @@ func newBench(t testing.TB) *bench {
 	if err := os.Symlink(images, filepath.Join(b.cache, "images")); err != nil {
 		t.Fatal(err)
 	}
-	archive, err := txtar.ParseFile("testdata/hills.txtar")
+	archive, err := txtar.ParseFile(archived)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,6 @@ func matches(pattern, host, port string) bool {
 	return host == name
 }
 
-
 // notPublic are addresses that lead to the host itself, its neighbours, or to
 // another family's addresses, beside those that net/netip knows.
 var notPublic = []netip.Prefix{

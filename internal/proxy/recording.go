@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -166,6 +167,25 @@ func newRecording(all []numbered) *Recording {
 		r.Exchanges[i] = all[i].Exchange
 	}
 	return r
+}
+
+// Merge returns the exchanges of both, where a request is in both the first's.
+func Merge(first, then *Recording) *Recording {
+	var all []numbered
+	seen := map[string]bool{}
+	for _, r := range []*Recording{first, then} {
+		if r == nil {
+			continue
+		}
+		own := map[string]bool{}
+		for i, e := range r.Exchanges {
+			if key := e.Request.key(); !seen[key] {
+				all, own[key] = append(all, numbered{e, key, i}), true
+			}
+		}
+		maps.Copy(seen, own)
+	}
+	return newRecording(all)
 }
 
 // Bodies yields each body once, by digest, with its size.

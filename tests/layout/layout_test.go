@@ -63,7 +63,7 @@ var rooms = map[string][]string{
 	"sdk":                 {},
 
 	"cmd/cube": append([]string{"containers", "graph/solve", "images", "lineage", "dagger", "internal/config",
-		"internal/source", "internal/project", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey", "internal/exchange",
+		"internal/source", "internal/project", "internal/proxy", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey", "internal/exchange",
 		"internal/compare", "internal/verify", "internal/live", "internal/progress"}, below...),
 	"cmd/cube-worker": {"containers"},
 	"tests":           append([]string{"containers", "graph/solve", "images", "internal/config", "internal/project", "internal/peers"}, below...),
