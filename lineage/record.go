@@ -2,10 +2,12 @@ package lineage
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/credential"
 )
 
 // Status says how a run or an action ended.
@@ -171,6 +173,47 @@ type Source struct {
 	Size     int64        `json:"size,omitempty"`
 	License  string       `json:"license,omitempty"`
 	Citation string       `json:"citation,omitempty"`
+	// Recording is what it stands on where its producer fetched it.
+	Recording *Recording `json:"recording,omitempty"`
+}
+
+// Recording is what the network answered a producer.
+type Recording struct {
+	SHA256    graph.Digest `json:"sha256"`
+	Fetched   time.Time    `json:"fetched"`
+	Exchanges []Exchange   `json:"exchanges,omitempty"` // none where the recording is not on this machine
+	More      int          `json:"more,omitempty"`      // that are only in the recording
+}
+
+// Exchange is one request and its answer. No credential is in it.
+type Exchange struct {
+	Method string       `json:"method"`
+	URL    string       `json:"url"`
+	Status int          `json:"status"`
+	SHA256 graph.Digest `json:"sha256,omitzero"` // of the body; zero: it had none
+	Size   int64        `json:"size,omitempty"`
+}
+
+// redacted is the recording without credentials in its addresses, whoever made it.
+func (r *Recording) redacted() *Recording {
+	if r == nil {
+		return nil
+	}
+	clean := *r
+	clean.Exchanges = slices.Clone(r.Exchanges)
+	for i := range clean.Exchanges {
+		clean.Exchanges[i].URL = credential.Redact(clean.Exchanges[i].URL)
+	}
+	return &clean
+}
+
+// maxExchanges is how many a record lists.
+const maxExchanges = 1000
+
+// NewRecording returns a recording as records have it.
+func NewRecording(sum graph.Digest, fetched time.Time, all []Exchange) *Recording {
+	listed := all[:min(len(all), maxExchanges)]
+	return &Recording{SHA256: sum, Fetched: fetched, Exchanges: listed, More: len(all) - len(listed)}
 }
 
 // Action is one container execution.

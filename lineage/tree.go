@@ -177,7 +177,33 @@ func (s Source) facts() []string {
 		sum += ", " + size(s.Size)
 	}
 	lines := []string{s.URI, sum, labelled("license ", s.License), labelled("cite ", oneLine(s.Citation))}
+	lines = append(lines, s.Recording.facts()...)
 	return slices.DeleteFunc(lines, func(l string) bool { return l == "" })
+}
+
+// shownExchanges is how many exchanges of a recording are drawn.
+const shownExchanges = 10
+
+// facts are what a recording tells, none where there is none.
+func (r *Recording) facts() []string {
+	if r == nil {
+		return nil
+	}
+	lines := []string{"fetched " + r.Fetched.UTC().Format(time.RFC3339)}
+	for i, e := range r.Exchanges {
+		if i == shownExchanges {
+			break
+		}
+		line := fmt.Sprintf("%s %s → %d", e.Method, e.URL, e.Status)
+		if !e.SHA256.IsZero() {
+			line += ", sha256 " + e.SHA256.Hex() + ", " + size(e.Size)
+		}
+		lines = append(lines, line)
+	}
+	if more := len(r.Exchanges) + r.More - shownExchanges; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return lines
 }
 
 // facts are the lines below a version's name.

@@ -157,6 +157,7 @@ func (w *Writer) Vertex(v Vertex) error {
 	v.Sources = slices.Clone(v.Sources)
 	for i := range v.Sources {
 		v.Sources[i].URI = credential.Redact(v.Sources[i].URI)
+		v.Sources[i].Recording = v.Sources[i].Recording.redacted()
 	}
 	line, err := encodeLine("vertex", v)
 	if err != nil {

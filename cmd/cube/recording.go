@@ -91,7 +91,7 @@ func (r *recording) begin() error {
 	}
 	r.run.Workspace.Git, r.run.Host = git, lineage.ReadHost()
 	r.writer = lineage.Create(r.cube.Path("runs"), r.run, lineage.Options{})
-	r.events = recorder.New(r.writer, recorder.Config{Workspace: &r.prep.Workspace, Packages: r.packages, Sandbox: "native"})
+	r.events = recorder.New(r.writer, recorder.Config{Workspace: &r.prep.Workspace, Packages: r.packages, Exchanges: r.exchanges, Sandbox: "native"})
 	return r.writer.Begin()
 }
 
@@ -107,6 +107,22 @@ func (r *recording) packages(image graph.Image) ([]lineage.Package, error) {
 		out[i] = lineage.Package{Kind: p.Kind, Name: p.Name, Version: p.Version}
 	}
 	return out, err
+}
+
+// exchanges reads a recording that is on this machine.
+func (r *recording) exchanges(d graph.Digest) ([]lineage.Exchange, error) {
+	found, err := r.project.Recording(r.ctx, d)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make([]lineage.Exchange, len(found.Exchanges))
+	for i, e := range found.Exchanges {
+		out[i] = lineage.Exchange{Method: e.Request.Method, URL: e.Request.URL, Status: e.Response.Status, SHA256: e.Response.Body, Size: e.Response.Size}
+	}
+	return out, nil
 }
 
 // longRun is how long a build must take for the catalog to be brought up to

@@ -153,7 +153,13 @@ func (f *fetching) atHand(ctx context.Context, pin config.LockedFetch) bool {
 
 // recall returns a pinned recording.
 func (f *fetching) recall(ctx context.Context, pin config.LockedFetch) (*proxy.Recording, error) {
-	path, err := f.Sources.Find(ctx, pin.Recording.SHA256, "recording.json")
+	return f.Recording(ctx, pin.Recording.SHA256)
+}
+
+// Recording returns a recording by its digest; where it is not on this machine
+// that is an fs.ErrNotExist.
+func (p *Project) Recording(ctx context.Context, d graph.Digest) (*proxy.Recording, error) {
+	path, err := p.Sources.Find(ctx, d, "recording.json")
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,9 @@ type Config struct {
 	// Packages returns the software inside an instance's image. It is called
 	// once for each image that did something. Nil: none is recorded.
 	Packages func(graph.Image) ([]lineage.Package, error)
+	// Exchanges returns what is in a recording, or nothing where it is not on
+	// this machine. Nil: none is recorded.
+	Exchanges func(recording graph.Digest) ([]lineage.Exchange, error)
 	// Sandbox is what isolates the actions, such as "native".
 	Sandbox string
 }
@@ -220,8 +223,21 @@ func (r *Recorder) instance(v *lineage.Vertex, inst *graph.Instance) {
 		}
 		s := r.cfg.Workspace.Sources[name]
 		v.Sources = append(v.Sources, lineage.Source{Role: need.Name, Name: name, URI: s.URI, SHA256: s.SHA256,
-			Size: s.Size, License: s.License, Citation: s.Citation})
+			Size: s.Size, License: s.License, Citation: s.Citation, Recording: r.recording(s.Fetched)})
 	}
+}
+
+func (r *Recorder) recording(f *graph.Fetched) *lineage.Recording {
+	if f == nil {
+		return nil
+	}
+	var all []lineage.Exchange
+	if r.cfg.Exchanges != nil {
+		var err error
+		all, err = r.cfg.Exchanges(f.Recording)
+		r.note(err)
+	}
+	return lineage.NewRecording(f.Recording, f.At, all)
 }
 
 func (r *Recorder) imagePackages(image graph.Image) []lineage.Package {
