@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
 	"github.com/cubebuild/cube/internal/live"
+	"github.com/cubebuild/cube/internal/project"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/cubebuild/cube/lineage"
 	"github.com/spf13/cobra"
@@ -21,6 +23,8 @@ type buildOptions struct {
 	dryRun      bool
 	keepGoing   bool
 	retryFailed bool
+	failOnMiss  bool
+	maxCost     string
 	only        map[graph.ActionID]bool // of those that failed, what is tried again; nil: all
 }
 
@@ -33,12 +37,19 @@ func newBuildCommand(a *app) *cobra.Command {
 		Long: `Build makes the named variables (all of the workspace where none is named).
 It runs only what has no result yet: a tile whose inputs, params, sources and
 image are as they were is not run again, and a tile that comes out as it was
-stops the change from going further.`,
+stops the change from going further.
+
+--fail-on-miss runs no action at all, and --max-cost no more than it allows: where
+a preview shows that more is needed the build ends before anything runs, and where
+that shows only on the way it ends there, and keeps what was made. Both end with
+exit code 5. The time of an action is taken from earlier runs.`,
 		Example: `  cube build slope
   cube build slope aspect -j 8
   cube build -k                                    # all; go on past failures
   cube build slope --set producers.slope.params.method=zevenbergen
   cube build slope --locked                        # in CI: only what cube.lock pins
+  cube build slope --fail-on-miss                  # only what is known: run nothing
+  cube build --max-cost 2h,100                     # at most 2 hours of actions, and 100 of them
   cube build slope -n                              # what would run`,
 		ValidArgsFunction: a.completeVariables,
 		RunE:              func(c *cobra.Command, args []string) error { return runBuild(c.Context(), a, o, args) },
@@ -49,7 +60,32 @@ stops the change from going further.`,
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would run, and run nothing")
 	f.BoolVarP(&o.keepGoing, "keep-going", "k", false, "build everything that does not depend on a failure")
 	f.BoolVar(&o.retryFailed, "retry-failed", false, "run actions again that said that their input is bad (exit 65)")
+	f.BoolVar(&o.failOnMiss, "fail-on-miss", false, "run no action: fail where one has no result")
+	f.StringVar(&o.maxCost, "max-cost", "", "run no more than these `limits`: action time, bytes, actions, as 2h,10GiB,100")
+	c.MarkFlagsMutuallyExclusive("fail-on-miss", "dry-run")
+	c.MarkFlagsMutuallyExclusive("max-cost", "dry-run")
 	return c
+}
+
+// allowance decides what the build may run; nil where that is everything. Its
+// error says that more is sure to be needed.
+func (o *buildOptions) allowance(ctx context.Context, p *project.Project, prep *project.Prepared, c *cube.Cube) (*allowance, error) {
+	var most maxCost
+	if o.maxCost != "" {
+		var err error
+		if most, err = parseMaxCost(o.maxCost); err != nil {
+			return nil, err
+		}
+	}
+	if !o.failOnMiss && most == (maxCost{}) {
+		return nil, nil
+	}
+	x, err := newForesight(ctx, p, prep, c, workers(o.jobs, p.File.Backend.Workers), solve.Preview, o.retryFailed)
+	if err != nil {
+		return nil, err
+	}
+	w := newAllowance(x, o.failOnMiss, most)
+	return w, w.check(x)
 }
 
 func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (err error) {
@@ -79,6 +115,10 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	if err := a.sweep(ctx, c); err != nil {
 		return err
 	}
+	allowed, err := o.allowance(ctx, p, prep, c)
+	if err != nil {
+		return err
+	}
 	host := hostOf(prep.Plan)
 	rec := newRecording(ctx, a, p, prep, c, targets)
 	told := live.Publish(c.Path("live"), live.Build{Run: rec.run.ID, Started: time.Now().UTC(), Targets: prep.Plan.Targets})
@@ -92,6 +132,9 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 			told.Event(e)
 			return errors.Join(display.Event(e), rec.event(e))
 		},
+	}
+	if allowed != nil {
+		cfg.Admit = allowed.admit
 	}
 	if p.File.Backend.Kind == "serial" {
 		cfg.Workers = 1

@@ -29,6 +29,7 @@ const (
 	exitUsage       = 2
 	exitPartial     = 3
 	exitLocked      = 4
+	exitRefused     = 5
 	exitInterrupted = 130
 )
 
@@ -103,12 +104,16 @@ func exitCode(ctx context.Context, err error) int {
 		locked *project.LockError
 		drift  *images.DriftError
 		unlock *images.LockError
+
+		refused *solve.RefusedError
 	)
 	switch {
 	case errors.As(err, &own):
 		return own.code
 	case interrupted(ctx, err):
 		return exitInterrupted
+	case errors.As(err, &refused):
+		return exitRefused
 	case errors.As(err, &locked), errors.As(err, &drift), errors.As(err, &unlock):
 		return exitLocked
 	case errors.As(err, &usage), errors.As(err, &yaml), errors.As(err, &yamls),

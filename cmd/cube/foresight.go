@@ -47,16 +47,27 @@ func (a *app) foreseeBy(ctx context.Context, f projectFlags, jobs int, targets [
 	if err != nil {
 		return nil, err
 	}
-	x := &foresight{proj: p, prep: prep, runs: lineage.Open(""), workers: workers(jobs, p.File.Backend.Workers),
-		by: map[*graph.Vertex]*solve.VertexPreview{}, history: map[string]pace{}}
-	if x.cube, err = p.Cube(); errors.Is(err, cube.ErrNotCube) {
-		x.cube = nil
+	c, err := p.Cube()
+	if errors.Is(err, cube.ErrNotCube) {
+		c = nil
 	} else if err != nil {
 		return nil, err
-	} else {
-		x.runs = lineage.Open(x.cube.Path("runs"))
 	}
-	x.previews, err = look(ctx, &prep.Workspace, prep.Plan, x.config())
+	return newForesight(ctx, p, prep, c, workers(jobs, p.File.Backend.Workers), look, false)
+}
+
+// newForesight previews the build of a plan. c is nil where nothing was built
+// yet.
+func newForesight(ctx context.Context, p *project.Project, prep *project.Prepared, c *cube.Cube, workers int, look preview, retryFailed bool) (*foresight, error) {
+	x := &foresight{proj: p, prep: prep, cube: c, runs: lineage.Open(""), workers: workers,
+		by: map[*graph.Vertex]*solve.VertexPreview{}, history: map[string]pace{}}
+	if c != nil {
+		x.runs = lineage.Open(c.Path("runs"))
+	}
+	conf := x.config()
+	conf.RetryFailed = retryFailed
+	var err error
+	x.previews, err = look(ctx, &prep.Workspace, prep.Plan, conf)
 	for i := range x.previews {
 		x.by[x.previews[i].Vertex] = &x.previews[i]
 	}

@@ -23,7 +23,8 @@ is missing as containers, and keeps every variable as Zarr in a cube.
 
 Exit codes: 0 done; 1 an action or the machine failed; 2 a mistake in the command
 line or in a file of the workspace; 3 with -k, part was built; 4 something is not
-as cube.lock pins it; 130 interrupted.`
+as cube.lock pins it; 5 more would have run than --fail-on-miss or --max-cost let
+run; 130 interrupted.`
 
 const rootExample = `  cube init hills && cd hills    # a workspace that builds at once
   cube build slope               # make a variable and all that it needs

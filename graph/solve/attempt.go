@@ -26,6 +26,9 @@ const attemptLog = 16 << 10
 // free when the action has ended, so that the next one runs meanwhile, and
 // while it waits for another attempt.
 func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, err error) {
+	if err := b.admit(j); err != nil {
+		return j.done(Blocked, nil), err
+	}
 	done = j.done(Ran, nil)
 	done.Request, done.Windows, done.Started = j.action.Request, j.action.Windows, time.Now()
 	if j.IsMerge() {

@@ -69,6 +69,10 @@ type Config struct {
 	Single bool
 	// RetryFailed runs actions again that are known to fail (exit 65).
 	RetryFailed bool
+	// Admit, where it is not nil, is asked before an action runs that has no
+	// result, from many goroutines at once. Its error ends the build, as a
+	// *RefusedError.
+	Admit func(Candidate) error
 	// RetryOnly, where it is not nil, has other actions that have a dead letter, or
 	// are known to fail, be reported again and not run.
 	RetryOnly map[graph.ActionID]bool
@@ -128,6 +132,7 @@ func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (
 	b.emit(b.sched.planned(plan))
 	err = b.work(ctx)
 	b.result.Untried = b.sched.untried()
+	err = errors.Join(err, b.refusedBy())
 	if b.eventErr != nil {
 		if !errors.Is(err, b.eventErr) {
 			err = errors.Join(err, b.eventErr)
@@ -159,6 +164,7 @@ type build struct {
 	result   Result
 	moves    map[string]cube.Head
 	eventErr error
+	refusal  *RefusedError
 	told     map[shown]bool // what is waited for
 	imports  map[graph.Digest]*cube.Version
 	holders  map[cube.Array]*cube.Cube // of imports
@@ -271,7 +277,7 @@ func (b *build) do(ctx context.Context, t task) error {
 		return err
 	}
 	done, err := b.tile(ctx, v, t)
-	if errors.Is(err, errUntried) {
+	if b.refused(err) || errors.Is(err, errUntried) {
 		b.sched.leave()
 		return nil
 	}
