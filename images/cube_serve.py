@@ -22,11 +22,13 @@ exception, which is code 1. Without CUBE_SERVE in the environment there is no
 batch, and both do one tile and exit.
 """
 
+import atexit
 import gc
 import importlib
 import os
 import signal
 import sys
+import threading
 import traceback
 import types
 
@@ -98,8 +100,7 @@ def _fork(run):
         os.dup2(null, REQUESTS)
         os.close(null)
         os.close(ANSWERS)
-        run()
-        sys.exit(0)
+        _end(_code(run))
     _, status = os.waitpid(child, 0)
     try:
         os.killpg(child, signal.SIGKILL)  # what it has left behind
@@ -107,6 +108,22 @@ def _fork(run):
         pass
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
+
+
+def _end(code):
+    """Ends a forked process as the interpreter does, but for taking itself apart.
+
+    That would touch, and so copy, every page that it shares with its parent.
+    """
+    try:
+        threading._shutdown()  # waits for threads that are no daemons
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        traceback.print_exc()
+        code = code or 1
+    os._exit(code)
 
 
 def main(args):
