@@ -19,8 +19,8 @@ import (
 	"github.com/cubebuild/cube/containers/native"
 )
 
-// beEngine runs two payloads that do what they can to survive, says so, and
-// waits to be killed.
+// beEngine runs two payloads that do what they can to survive, one of them
+// serving requests, says so, and waits to be killed.
 func beEngine(dir string) {
 	if err := buildAll(); err != nil {
 		fmt.Println(err)
@@ -31,12 +31,17 @@ func beEngine(dir string) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	for range 2 {
-		go r.Run(context.Background(), containers.Spec{
-			Layers: []string{built.image}, Args: []string{"/probe", "survive", filepath.Base(dir)}, Stdout: os.Stdout,
-			Limits: containers.Limits{Memory: 1 << 30, PIDs: 100, CPUs: 1},
-		})
+	spec := containers.Spec{
+		Layers: []string{built.image}, Args: []string{"/probe", "survive", filepath.Base(dir)}, Stdout: os.Stdout,
+		Limits: containers.Limits{Memory: 1 << 30, PIDs: 100, CPUs: 1},
 	}
+	go r.Run(context.Background(), spec)
+	s, err := r.Start(context.Background(), spec)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	go s.Serve(context.Background(), spec)
 	time.Sleep(time.Minute)
 }
 

@@ -165,6 +165,7 @@ func (s *session) serve(ctx context.Context, spec containers.Spec) (*containers.
 	if s.over {
 		return nil, containers.ErrUsedUp
 	}
+	before := s.spec.Mounts
 	if err := s.refit(spec); err != nil {
 		return nil, err
 	}
@@ -172,6 +173,9 @@ func (s *session) serve(ctx context.Context, spec containers.Spec) (*containers.
 		if err := s.clear(); err != nil {
 			return nil, fmt.Errorf("%w: %w", containers.ErrUsedUp, err)
 		}
+	}
+	if err := s.rewrite(before); err != nil {
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, s.box.kill)
 	defer stop()
@@ -218,8 +222,17 @@ func (s *session) clear() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// rewrite brings the content of mounts up to date.
+func (s *session) rewrite(before []containers.Mount) error {
 	for name, i := range s.contents {
-		if err := replace(int(s.kept[""].Fd()), name, s.spec.Mounts[i].Content); err != nil {
+		content := s.spec.Mounts[i].Content
+		if bytes.Equal(content, before[i].Content) {
+			continue
+		}
+		if err := replace(int(s.kept[""].Fd()), name, content); err != nil {
 			return fmt.Errorf("write /%s: %w", name, err)
 		}
 	}
