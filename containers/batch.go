@@ -121,7 +121,7 @@ func (x *Executor) turn(ctx context.Context, s *served, st *staged, a Action) (*
 		}
 		x.pool.leave(s)
 	}()
-	watched, stop := watchDisk(ctx, st.watch, a.Limits.Disk, x.watch)
+	watched, stop := x.watchAll(ctx, st, a)
 	defer stop()
 	exit, err := s.Serve(watched, st.spec)
 	if err != nil {
@@ -150,7 +150,7 @@ func (x *Executor) turn(ctx context.Context, s *served, st *staged, a Action) (*
 func (x *Executor) serveOnce(ctx context.Context, st *staged, a Action) (*Result, error) {
 	x.pool.enter()
 	defer x.pool.leave(nil)
-	watched, stop := watchDisk(ctx, st.watch, a.Limits.Disk, x.watch)
+	watched, stop := x.watchAll(ctx, st, a)
 	defer stop()
 	exit, err := runOnce(watched, x.runner, st.spec)
 	if err != nil {

@@ -64,6 +64,10 @@ type Spec struct {
 	// tells nothing of the host. The caller closes it, after Run at the latest.
 	Stdin *os.File
 
+	// Terminal says that Stdin is a terminal: it becomes the payload's own, its
+	// standard output and error, too, and Stdout and Stderr are unset.
+	Terminal bool
+
 	// Answers is what the payload has as its descriptor 3, to write to; nil is
 	// none. As with Stdin, it is handed over and the caller closes it.
 	Answers *os.File

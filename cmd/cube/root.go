@@ -79,6 +79,8 @@ var commands = []func(*app) *cobra.Command{
 	newPsCommand,
 	newLogCommand,
 	newFailedCommand,
+	newShellCommand,
+	newRepeatCommand,
 	newLsCommand,
 	newShowCommand,
 	newPlotCommand,

@@ -153,7 +153,7 @@ func (r *running) startWith(out *output) error {
 	given := slices.Clone(out.inner)
 	if in := r.spec.Stdin; in != nil {
 		given = append(given, in)
-		r.config.Stdin = uint8(len(given))
+		r.config.Stdin, r.config.Terminal = uint8(len(given)), r.spec.Terminal
 	}
 	if to := r.spec.Answers; to != nil {
 		given = append(given, to)

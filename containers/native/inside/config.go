@@ -7,7 +7,7 @@ import (
 
 // Version is the version of the protocol between engine and init. It changes
 // with every change of what they say to each other.
-const Version = 4
+const Version = 5
 
 // Kinds of Mount.
 const (
@@ -38,6 +38,9 @@ type Config struct {
 	Stdin, Stdout, Stderr uint8
 	// Answers says likewise which is the payload's descriptor 3; zero is none.
 	Answers uint8
+	// Terminal says that Stdin is a terminal: the payload's controlling one, and its
+	// standard output and error.
+	Terminal bool
 	// Serve says that the payload serves one request after another: the engine
 	// gets handles that it can write through at all times, and one on the base.
 	Serve bool
@@ -85,7 +88,7 @@ func (c *Config) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, c.Processes)
 	b = binary.AppendUvarint(b, c.TmpSize)
 	b = appendBytes(b, c.Filter)
-	return append(b, c.Stdin, c.Stdout, c.Stderr, c.Answers, bit(c.Serve), c.Tasks, byte(c.Listen), byte(c.Listen>>8))
+	return append(b, c.Stdin, c.Stdout, c.Stderr, c.Answers, bit(c.Serve)|bit(c.Terminal)<<1, c.Tasks, byte(c.Listen), byte(c.Listen>>8))
 }
 
 // Decode reads what Append wrote. The Config refers to b.
@@ -106,7 +109,8 @@ func Decode(b []byte) (*Config, error) {
 	}
 	c.Processes, c.TmpSize, c.Filter = d.uint(), d.uint(), d.bytes()
 	c.Stdin, c.Stdout, c.Stderr, c.Answers = d.byte(), d.byte(), d.byte(), d.byte()
-	c.Serve, c.Tasks = d.byte()&1 != 0, d.byte()
+	how := d.byte()
+	c.Serve, c.Terminal, c.Tasks = how&1 != 0, how&2 != 0, d.byte()
 	c.Listen = uint16(d.byte()) | uint16(d.byte())<<8
 	if d.bad || len(d.b) != 0 {
 		return nil, ErrConfig

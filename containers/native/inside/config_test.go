@@ -14,7 +14,7 @@ var full = Config{
 		{Kind: Tmpfs, Target: "/cube/out", Size: 1 << 40, Handle: true, Fill: true, Dirs: []string{"a", "b"}},
 		{Kind: Content, Target: "/cube/request.json", Content: []byte("{}")},
 	},
-	Processes: 7, TmpSize: 1 << 30, Filter: []byte{1, 2, 3}, Stdout: 1, Stderr: 2, Stdin: 4, Answers: 5, Serve: true, Listen: 3128, Tasks: 3,
+	Processes: 7, TmpSize: 1 << 30, Filter: []byte{1, 2, 3}, Stdout: 1, Stderr: 2, Stdin: 4, Answers: 5, Serve: true, Terminal: true, Listen: 3128, Tasks: 3,
 }
 
 func TestConfigDecodesToWhatWasEncoded(t *testing.T) {

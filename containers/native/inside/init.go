@@ -173,10 +173,13 @@ func startPayload(c *Config, pids int, fds []int) (pid int, err error) {
 	if c.Answers != 0 {
 		files = append(files, stream(c.Answers))
 	}
+	if c.Terminal {
+		files = []uintptr{stream(c.Stdin), stream(c.Stdin), stream(c.Stdin)}
+	}
 	pid, err = syscall.ForkExec(path, c.Args, &syscall.ProcAttr{
 		Env:   c.Env,
 		Files: files,
-		Sys:   &syscall.SysProcAttr{Setsid: true},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: c.Terminal},
 	})
 	return pid, blame("start "+path, err)
 }
