@@ -46,6 +46,9 @@
 //	                        heads
 //	.cube/files/            each head of kind file, by its variable and extension
 //	.cube/actions/results, derivations, claims: see package cas
+//	.cube/deadletter/       see package deadletter
+//	.cube/checkpoints/<hex> what the action with that ActionID left for its next
+//	                        attempt, its own business; <hex>.*.gone is being removed
 //	.cube/staging/          what builds put together; swept when their process is dead
 //	.cube/lock              shared by whoever writes, exclusive to gc and to who voids results
 //
