@@ -29,6 +29,7 @@ type Fetch struct {
 	Network  int                  `json:"network"`
 	Hosts    []string             `json:"hosts"`
 	CPUs     float64              `json:"cpus,omitempty"`
+	Serves   bool                 `json:"serves,omitempty"`
 	Request  Digest               `json:"request"` // of its bytes
 	Sources  map[string]SourceKey `json:"sources,omitempty"`
 }

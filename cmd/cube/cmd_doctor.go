@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cubebuild/cube/containers/native"
+	"github.com/cubebuild/cube/internal/project"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/cubebuild/cube/lineage"
 	"github.com/spf13/cobra"
@@ -43,7 +45,7 @@ type checkLine struct {
 func runDoctor(ctx context.Context, a *app) error {
 	checks := native.Probe(ctx, native.Config{Worker: a.env("CUBE_WORKER")})
 	checks = append(checks, programChecks(ctx)...)
-	checks = append(checks, a.placeChecks()...)
+	checks = append(checks, a.placeChecks(ctx)...)
 	checks = append(checks, memoryCheck())
 	broken := 0
 	t := &ui.Table{}
@@ -115,7 +117,7 @@ func programCheck(ctx context.Context, name, advice string, command ...string) n
 }
 
 // placeChecks look at where images, sources and the cube are kept.
-func (a *app) placeChecks() []native.Check {
+func (a *app) placeChecks(ctx context.Context) []native.Check {
 	cache, err := a.cacheDir()
 	if err != nil {
 		return []native.Check{{Name: "cache", Required: true, Detail: err.Error(), Advice: "set XDG_CACHE_HOME to a folder with room"}}
@@ -123,6 +125,28 @@ func (a *app) placeChecks() []native.Check {
 	checks := placeCheck("cache", cache)
 	if p, err := a.open(projectFlags{dryRun: true, known: true}, nil); err == nil {
 		checks = append(checks, placeCheck("workspace", p.File.Dir())...)
+		checks = append(checks, networkChecks(ctx, p)...)
+	}
+	return checks
+}
+
+// networkChecks say which producers of the workspace fetch over the network, and
+// whether cube.yaml lets them.
+func networkChecks(ctx context.Context, p *project.Project) []native.Check {
+	ws, err := p.Outline(ctx)
+	if err != nil {
+		return nil // the build says what is wrong
+	}
+	var checks []native.Check
+	for i := range ws.Instances {
+		inst := &ws.Instances[i]
+		asks, allowed := inst.Manifest.Capabilities.Network, p.File.Producer(inst.Name).Network
+		if len(asks) == 0 {
+			continue
+		}
+		denied := slices.ContainsFunc(asks, func(host string) bool { return !slices.Contains(allowed, host) })
+		checks = append(checks, native.Check{Name: "network of " + inst.Name, OK: !denied, Detail: "fetches from " + strings.Join(asks, ", "),
+			Advice: "to let it, name these hosts in cube.yaml, as network: of the producer"})
 	}
 	return checks
 }

@@ -61,6 +61,7 @@ type plannedVertex struct {
 	Counted    bool         `json:"counted"`
 	Derivation graph.Digest `json:"derivation,omitzero"`
 	Reasons    []cause      `json:"reasons,omitempty"`
+	Network    []string     `json:"network,omitempty"` // hosts that its sources are fetched from
 	Predicted  float64      `json:"predicted_s,omitempty"`
 	FromRuns   int          `json:"from_runs,omitempty"`
 }
@@ -112,6 +113,9 @@ func (x *foresight) planned(p *solve.VertexPreview) (plannedVertex, time.Duratio
 	v := p.Vertex
 	line := plannedVertex{Type: "planned_vertex", Vertex: v.Name, Grid: v.GridName, Tiles: v.Len(), Known: p.Hits, ToRun: p.Misses,
 		MayRun: p.Open, Failing: p.Failing, Unchanged: p.Known && !p.HeadElsewhere(), Counted: p.Counted, Derivation: p.Derivation}
+	if v.Instance != nil {
+		line.Network = v.Instance.Manifest.Capabilities.Network
+	}
 	for _, o := range v.Outputs {
 		line.Outputs = append(line.Outputs, o.Variable)
 	}
@@ -144,8 +148,14 @@ func (a *app) printPlan(x *foresight, lines []plannedVertex, all plannedAll, abo
 	if err := t.Write(a.stdout, s); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(a.stdout, planSummary(all, about))
-	return err
+	for _, l := range lines {
+		if len(l.Network) > 0 {
+			if err := printLine(a, l.Vertex+" fetches its sources from "+strings.Join(l.Network, ", ")); err != nil {
+				return err
+			}
+		}
+	}
+	return printLine(a, planSummary(all, about))
 }
 
 func planSummary(all plannedAll, about string) string {

@@ -29,8 +29,8 @@ import (
 //	damage PATTERN          changes the last byte of the first file that matches
 //	wait-for PATTERN        waits for a file that a background command makes
 //
-// the variables LF, a line feed, and WWW, the address of a server of the folder
-// www; and the conditions [root] and [sample] (sample data, which CUBE_SOURCES names).
+// the variables LF, a line feed, WWW, the address of a server of the folder www,
+// and HOST, its host and port; and the conditions [root] and [sample] (sample data, which CUBE_SOURCES names).
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"cube": main})
 }
@@ -99,6 +99,7 @@ func setupStory(env *testscript.Env) error {
 	www := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(env.WorkDir, "www"))))
 	env.Defer(www.Close)
 	env.Setenv("WWW", www.URL)
+	env.Setenv("HOST", www.Listener.Addr().String())
 	if data := os.Getenv("CUBE_SAMPLE_DATA"); data != "" {
 		env.Setenv("CUBE_SOURCES", filepath.Join(data, "glassfire2020"))
 	}

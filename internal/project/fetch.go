@@ -72,7 +72,7 @@ func (f *fetching) ask(ctx context.Context, ws *graph.Workspace) error {
 		return err
 	}
 	f.asked, err = graph.Fetch{Producer: m.Name, Network: graph.NetworkVersion, Hosts: m.Capabilities.Network,
-		CPUs: m.Capabilities.CPUs, Request: graph.Sum(f.request), Sources: given}.Digest()
+		CPUs: m.Capabilities.CPUs, Serves: m.Capabilities.Serves(), Request: graph.Sum(f.request), Sources: given}.Digest()
 	return err
 }
 
@@ -343,9 +343,15 @@ func (f *fetching) execute(ctx context.Context, network *proxy.Proxy, log io.Wri
 	if err != nil {
 		return nil, err
 	}
+	var answering sync.WaitGroup
+	defer answering.Wait() // then the recording is whole
 	return x.Run(ctx, containers.Action{Name: "fetch-" + f.inst.Name, Layers: layers, Image: f.inst.Image, Request: f.request,
-		CPUs: f.inst.Manifest.Capabilities.CPUs, Log: log, Outputs: graph.FetchOutputs(&f.inst.Manifest), Limits: f.inst.Limits(), Sources: files,
-		Network: &containers.Network{Authority: authority, Serve: func(l net.Listener) { network.Serve(ctx, l) }}})
+		CPUs: f.inst.Manifest.Capabilities.CPUs, Batch: f.inst.Manifest.Capabilities.Batch, Log: log, Outputs: graph.FetchOutputs(&f.inst.Manifest), Limits: f.inst.Limits(), Sources: files,
+		Network: &containers.Network{Authority: authority, Serve: func(l net.Listener) {
+			answering.Add(1)
+			defer answering.Done()
+			network.Serve(ctx, l)
+		}}})
 }
 
 // files are the sources that the producer reads while it fetches.
