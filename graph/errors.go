@@ -1,9 +1,13 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
+
+// ErrPreimage is a preimage that is not that of the key that it is said to be.
+var ErrPreimage = errors.New("the preimage is another action's")
 
 // MissingError says that nothing makes a variable.
 type MissingError struct {

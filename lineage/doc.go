@@ -9,6 +9,8 @@
 //	                 and replaced in one step when it ends
 //	vertices.ndjson  a line for each [Vertex] that did something, durable when
 //	                 Writer.Vertex returns
+//	bases.ndjson     a line for each vertex of which an action ran, before the
+//	                 action's: its [Basis]
 //	actions.ndjson   a line for each [Action] that ran; it survives the death
 //	                 of the process, not that of the machine, before the end
 //	log              what the producers printed, all actions in one file
@@ -17,7 +19,7 @@
 //
 // run.json is an object {"format": "cube-run", "version": 1, "run": {…}}. A
 // line of the .ndjson files is {"digest": "sha256:…", "vertex": {…}} or
-// {"digest": "sha256:…", "action": {…}}, where digest is the SHA-256 of the
+// {"digest": "sha256:…", "action": {…}} or {"digest": "sha256:…", "basis": {…}}, where digest is the SHA-256 of the
 // bytes of the record's value just as they stand in the line: a record is
 // addressed by its content, and a damaged line is known. The finished run
 // names the size and SHA-256 of each file, so that the digest of run.json
@@ -38,6 +40,10 @@
 // 20200927T110000Z-5f3a9c1e. Neither they nor any clock enter a key.
 //
 // # Reading
+//
+// The preimage of each ActionID that ran is kept without a byte for each action:
+// what an action was told follows from the basis of its vertex and its tile, and
+// [Store.Preimage] rebuilds it and checks it against the id.
 //
 // A [Store] reads the runs of a cube. [Store.ByVersion] says who made a
 // version first, [Trace] follows a version down to its sources, and [Explain]

@@ -13,6 +13,9 @@ var (
 	ErrNoRun = errors.New("no such run")
 	// ErrNoRecord is a version, derivation or instance of which no run tells.
 	ErrNoRecord = errors.New("no record of it")
+	// ErrNoBasis is an action of whose vertex the run kept no [Basis], as before
+	// there were any.
+	ErrNoBasis = errors.New("its run does not tell what it was told")
 	// ErrFormat is a record file of a format or version that is not known.
 	ErrFormat = errors.New("unknown record format")
 	// ErrRunning is a run that goes on.

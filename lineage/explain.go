@@ -57,9 +57,7 @@ func Explain(before, after json.RawMessage) ([]Change, error) {
 	}
 	e := &explainer{}
 	e.compare(nil, a, b)
-	slices.SortStableFunc(e.changes, func(a, b Change) int {
-		return slices.Index(whats, a.What) - slices.Index(whats, b.What)
-	})
+	e.sort()
 	return e.changes, nil
 }
 
@@ -74,6 +72,13 @@ func decodeTree(raw json.RawMessage) (map[string]any, error) {
 }
 
 type explainer struct{ changes []Change }
+
+// sort puts the changes in the order in which they are told.
+func (e *explainer) sort() {
+	slices.SortStableFunc(e.changes, func(a, b Change) int {
+		return slices.Index(whats, a.What) - slices.Index(whats, b.What)
+	})
+}
 
 // compare walks down both trees to where they differ. What is told as a whole
 // is told where it begins.
@@ -153,6 +158,10 @@ func whole(path []string, a, b any) (Change, bool) {
 		return sized(ChangedGrid, "time range", "steps "+span(a), span(b), ""), true
 	case is(path, "tiling"):
 		return sized(ChangedTiling, "tile size", tiling(a), tiling(b), "; every tile is new"), true
+	case is(path, "told", "*", "window"):
+		return sized(ChangedContract, "window of "+path[1], box(a), box(b), ""), true
+	case is(path, "told", "*"):
+		return tell(path, a, b), oneSided
 	case is(path, "shared", "image", "env"), is(path, "shared", "image", "command"):
 		return tell(path, a, b), true
 	case is(path, "shared", "params", "*"):
@@ -205,6 +214,12 @@ func classify(path []string) (what What, noun, name string) {
 	switch head {
 	case "inputs":
 		return classifyInput(path[1:])
+	case "windows":
+		return ChangedInput, "window of", rest
+	case "told":
+		return classifyTold(path[1:])
+	case "request":
+		return ChangedGrid, "request", rest
 	case "lattice":
 		return ChangedGrid, "grid", rest
 	case "time":

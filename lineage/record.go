@@ -216,6 +216,14 @@ func NewRecording(sum graph.Digest, fetched time.Time, all []Exchange) *Recordin
 	return &Recording{SHA256: sum, Fetched: fetched, Exchanges: listed, More: len(all) - len(listed)}
 }
 
+// Basis is what all actions of a vertex have in common in one run: with the
+// tile and the windows of its [Action] it gives the preimage of an action's id.
+type Basis struct {
+	Instance string      `json:"instance"`
+	Grid     string      `json:"grid"`
+	Basis    graph.Basis `json:"basis"`
+}
+
 // Action is one container execution.
 type Action struct {
 	ID       graph.Digest `json:"id"`
@@ -256,4 +264,8 @@ type Usage struct {
 	User   time.Duration `json:"user_ns"`
 	System time.Duration `json:"system_ns"`
 	MaxRSS int64         `json:"max_rss"` // bytes
+	// Read and Written are bytes: of its windows as it was given them, and of its
+	// outputs as the cube stores them. They are 0 in older records.
+	Read    int64 `json:"read,omitempty"`
+	Written int64 `json:"written,omitempty"`
 }

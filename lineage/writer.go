@@ -23,6 +23,7 @@ import (
 const (
 	runFile      = "run.json"
 	verticesFile = "vertices.ndjson"
+	basesFile    = "bases.ndjson"
 	actionsFile  = "actions.ndjson"
 	logFile      = "log"
 )
@@ -58,6 +59,7 @@ type Writer struct {
 	ended    bool
 	err      error // why the run cannot be recorded
 	vertices appendFile
+	bases    appendFile
 	actions  appendFile
 	log      appendFile
 }
@@ -177,6 +179,24 @@ func (w *Writer) Vertex(v Vertex) error {
 	return w.vertices.f.Sync()
 }
 
+// Basis records what the actions of a vertex have in common. It is to be called
+// before the first of them is recorded.
+func (w *Writer) Basis(b Basis) error {
+	line, err := encodeLine("basis", b)
+	if err != nil {
+		return fmt.Errorf("record the basis of %s: %w", b.Instance, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.begin(); err != nil {
+		return err
+	}
+	if err := w.lazily(&w.bases, basesFile); err != nil {
+		return err
+	}
+	return w.bases.append(line)
+}
+
 // lazily opens a file of the run that need not be there.
 func (w *Writer) lazily(a *appendFile, name string) error {
 	if a.f != nil {
@@ -206,13 +226,13 @@ func (w *Writer) End(status Status, counts Counts, cause error) error {
 	if err == nil {
 		err = w.seal()
 	}
-	return errors.Join(err, w.vertices.close(), w.log.close(), w.actions.close())
+	return errors.Join(err, w.vertices.close(), w.bases.close(), w.log.close(), w.actions.close())
 }
 
 // seal makes what was written durable and says so in run.json.
 func (w *Writer) seal() error {
 	w.run.Files = map[string]FileSum{}
-	for name, a := range map[string]*appendFile{verticesFile: &w.vertices, actionsFile: &w.actions, logFile: &w.log} {
+	for name, a := range map[string]*appendFile{verticesFile: &w.vertices, basesFile: &w.bases, actionsFile: &w.actions, logFile: &w.log} {
 		if a.f == nil {
 			continue
 		}

@@ -19,7 +19,7 @@ import (
 func newWhyCommand(a *app) *cobra.Command {
 	var o whyOptions
 	c := &cobra.Command{
-		Use:     "why VARIABLE...",
+		Use:     "why VARIABLE... | --action ID",
 		Short:   "say what would run again for a variable, and what is the cause",
 		GroupID: groupExplain,
 		Long: `Why compares what a variable was made of with what it would be made of now, and
@@ -32,29 +32,50 @@ its very windows which cells of which input are not what they were.
 
 It reads no values but those of chunks whose digests differ.
 
+With --action it prints everything that the id of an action that ran is the digest
+of, computes the digest again, and says what differs from the action before it of
+the same tile.
+
 With --json it prints a line {"type": "why"} for each variable, or {"type":
 "why_tile"} for each tile, whose causes are {what, name, old, new, sentence,
-because: [...]}; that of an input has {window: {...}} for a tile.`,
+because: [...]}; that of an input has {window: {...}} for a tile. Of an action it
+prints {"type": "action"} with {preimage: {action, shared, request}}.`,
 		Example: `  cube why slope
   cube why slope --tile 0,1                        # y,x: as errors and cube verify name tiles
   cube why wind --tile 3,0,1                       # t,y,x
   cube why slope --at 446175,4464025               # the tile there
+  cube why --action 3f9c0a                         # what went into one action
   cube why slope --set producers.slope.params.method=zevenbergen
   cube why slope --json | jq '.causes[].sentence'`,
-		Args:              cobra.MinimumNArgs(1),
+		Args: func(c *cobra.Command, args []string) error {
+			if o.action != "" {
+				return cobra.NoArgs(c, args)
+			}
+			return cobra.MinimumNArgs(1)(c, args)
+		},
 		ValidArgsFunction: a.completeVariables,
-		RunE:              func(c *cobra.Command, args []string) error { return runWhy(c.Context(), a, o, args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.action != "" && !o.where.empty() {
+				return &usageError{errors.New("--action names one action of one tile: it goes with neither --tile nor --at")}
+			}
+			if o.action != "" {
+				return runWhyAction(c.Context(), a, o.action)
+			}
+			return runWhy(c.Context(), a, o, args)
+		},
 	}
 	o.add(c)
 	f := c.Flags()
 	f.StringArrayVar(&o.where.tiles, "tile", nil, "of this tile, as `[t,]y,x` (repeatable)")
 	f.StringArrayVar(&o.where.at, "at", nil, "of the tile at coordinates `x,y` of the variable's grid (repeatable)")
+	f.StringVar(&o.action, "action", "", "of the action that ran and whose `id` begins so")
 	return c
 }
 
 type whyOptions struct {
 	projectFlags
-	where tileFlags
+	where  tileFlags
+	action string
 }
 
 // explanation is what cube why says of a variable.

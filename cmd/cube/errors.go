@@ -20,6 +20,7 @@ import (
 	"github.com/cubebuild/cube/internal/config"
 	"github.com/cubebuild/cube/internal/project"
 	"github.com/cubebuild/cube/internal/yamlfile"
+	"github.com/cubebuild/cube/lineage"
 )
 
 // The exit codes; rootLong documents them.
@@ -177,6 +178,10 @@ func hint(err error) string {
 		return "it is damaged on disk, or a newer cube wrote it. Where it is damaged, mend the cube with: cube fsck --repair"
 	case errors.As(err, &failure) && errors.As(err, &action):
 		return "what it printed: cube log " + action.Action.Short() + "; to look into it: cube failed show " + action.Action.Short()
+	case errors.Is(err, lineage.ErrNoBasis):
+		return "an older cube recorded it; what it was derived from: cube lineage"
+	case errors.Is(err, graph.ErrPreimage):
+		return "its record is damaged, or a cube wrote it whose keys are another version's"
 	case errors.Is(err, images.ErrTool):
 		return "cube doctor shows what this machine lacks"
 	}

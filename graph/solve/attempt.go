@@ -30,7 +30,8 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 		return j.done(Blocked, nil), err
 	}
 	done = j.done(Ran, nil)
-	done.Request, done.Windows, done.Started = j.action.Request, j.action.Windows, time.Now()
+	done.Shared, done.Request, done.Windows, done.Started = &j.shared, j.action.Request, j.action.Windows, time.Now()
+	done.Read = j.given()
 	if j.IsMerge() {
 		return b.runMerge(ctx, j, done)
 	}
@@ -108,6 +109,17 @@ func (b *build) attempt(ctx context.Context, j *job, action containers.Action, d
 	a.Wall, a.Log = time.Since(a.Started), done.Log[max(0, len(done.Log)-attemptLog):]
 	done.Failed = append(done.Failed, a)
 	return nil, a.Failure, nil
+}
+
+// given is how many bytes the windows of a tile hold.
+func (j *job) given() (n int64) {
+	for i, values := range j.values {
+		n += int64(len(values))
+		if f, ok := fileOf(j.arrays[i]); ok {
+			n += f.Size
+		}
+	}
+	return n
 }
 
 // spend adds what an attempt used.

@@ -71,6 +71,7 @@ type TileDone struct {
 	Action  graph.ActionID // zero where a cover key answered, or nothing was tried
 
 	// Of actions that ran:
+	Shared     *graph.Shared // what all actions of the vertex share
 	Request    graph.Digest
 	Windows    map[string]graph.Digest // by role
 	Outputs    map[string]graph.Digest // by role: of the tile's values
@@ -79,6 +80,8 @@ type TileDone struct {
 	Attempts   int
 	Failed     []Attempt        // those that failed, in order
 	Usage      containers.Usage // of all attempts
+	Read       int64            // bytes of its windows and files, as it was given them
+	Written    int64            // bytes of its outputs, as the cube stores them
 	Unenforced []string
 	Log        []byte
 	Err        error

@@ -241,7 +241,7 @@ func (s *story) build(dir string, m *machine, c Config) (*Result, error) {
 	if err != nil {
 		s.fatalf("plan: %v", err)
 	}
-	c.Cube, c.Backend, c.Provider = db, m, s.provider()
+	c.Cube, c.Backend, c.Provider, c.Events = db, m, s.provider(), rebuilding(s.t, c.Events)
 	got, err := Run(s.t.Context(), ws, plan, c)
 	if got == nil {
 		s.fatalf("build: %v", err)

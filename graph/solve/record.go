@@ -56,6 +56,18 @@ func (o recordOutput) digest() (graph.Digest, error) {
 	return tileDigest(refs), err
 }
 
+// size is how many bytes an output takes in the cube, that of a damaged record 0.
+func (o recordOutput) size() (n int64) {
+	if o.File != nil {
+		return o.File.Size
+	}
+	refs, _ := cube.DecodeRefs(o.Refs)
+	for _, r := range refs {
+		n += r.Size
+	}
+	return n
+}
+
 // load returns the result of the job's ActionID, nil where there is none or
 // where an object that it names is gone.
 func (b *build) load(j *job) (*record, error) {

@@ -401,6 +401,7 @@ func (b *build) commit(ctx context.Context, j *job, result *containers.Result, d
 		}
 		rec.Outputs = append(rec.Outputs, out)
 		done.Outputs[o.Role] = digest
+		done.Written += out.size()
 	}
 	won, err := b.store(ctx, j, rec)
 	if err != nil {

@@ -35,6 +35,7 @@ type Recorder struct {
 	w        *lineage.Writer
 	cfg      Config
 	packages map[string][]lineage.Package // by config digest
+	based    map[*graph.Vertex]bool       // whose basis is recorded
 	counts   lineage.Counts
 
 	mu   sync.Mutex // guards all below
@@ -44,7 +45,7 @@ type Recorder struct {
 
 // New returns a Recorder that writes to w. The caller ends w.
 func New(w *lineage.Writer, cfg Config) *Recorder {
-	return &Recorder{w: w, cfg: cfg, packages: map[string][]lineage.Package{}, open: map[graph.ActionID]bool{}}
+	return &Recorder{w: w, cfg: cfg, packages: map[string][]lineage.Package{}, based: map[*graph.Vertex]bool{}, open: map[graph.ActionID]bool{}}
 }
 
 // Counts are of the actions so far.
@@ -127,11 +128,21 @@ func counts(c solve.Count) lineage.Counts {
 	return lineage.Counts{Actions: c.Sum(), Ran: c.Ran, Hits: c.Hit, Failed: c.Failed}
 }
 
+// basis records, once, what the actions of a vertex have in common.
+func (r *Recorder) basis(e solve.TileDone) {
+	if e.Shared == nil || r.based[e.Vertex] {
+		return
+	}
+	r.based[e.Vertex] = true
+	r.note(r.w.Basis(lineage.Basis{Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Basis: e.Vertex.Basis(*e.Shared)}))
+}
+
 func (r *Recorder) action(e solve.TileDone) {
+	r.basis(e)
 	a := lineage.Action{
 		ID: e.Action, Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Tile: e.Tile.Box,
 		Started: e.Started, Status: lineage.Succeeded, Attempts: e.Attempts, Windows: e.Windows, Outputs: e.Outputs,
-		Usage:      lineage.Usage{Wall: e.Wall, User: e.Usage.User, System: e.Usage.System, MaxRSS: e.Usage.MaxRSS},
+		Usage:      lineage.Usage{Wall: e.Wall, User: e.Usage.User, System: e.Usage.System, MaxRSS: e.Usage.MaxRSS, Read: e.Read, Written: e.Written},
 		Unenforced: e.Unenforced, LogSize: int64(len(e.Log)),
 	}
 	if !e.Vertex.IsMerge() {
