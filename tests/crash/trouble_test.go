@@ -253,8 +253,8 @@ func (l *life) strike(running []*engine) {
 // any, for do to send signals to: to that very process, whoever has its number
 // by then.
 func (l *life) oneBelow(e *engine, do func(p process, send func(syscall.Signal))) {
-	below := descendantsOf(e.pid())
-	if len(below) == 0 {
+	var below []process
+	if !soon(time.Second, func() bool { below = descendantsOf(e.pid()); return len(below) > 0 || e.ended() }) || len(below) == 0 {
 		return
 	}
 	p := below[l.rng.IntN(len(below))]

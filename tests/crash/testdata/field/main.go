@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -36,9 +37,26 @@ type request struct {
 }
 
 func main() {
+	answers := os.NewFile(3, "answers")
+	if _, err := answers.Stat(); err == nil {
+		serve(answers)
+		return
+	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// serve makes the tiles of a batch, one after the other.
+func serve(answers *os.File) {
+	for requests := bufio.NewScanner(os.Stdin); requests.Scan(); {
+		code := 0
+		if err := run(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		fmt.Fprintln(answers, code)
 	}
 }
 
