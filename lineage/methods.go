@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Methods writes the paragraph that a paper's methods section wants: the
@@ -59,7 +60,10 @@ func (t *Tree) sources() []Source {
 func (t *Tree) writeSources(b *bytes.Buffer) {
 	for _, s := range t.sources() {
 		fmt.Fprintf(b, " The source %s", s.Name)
-		if s.URI != "" {
+		if s.Recording != nil {
+			fmt.Fprintf(b, " was fetched by its producer on %s, in %d requests that are recorded (%s)",
+				s.Recording.Fetched.UTC().Format(time.DateOnly), len(s.Recording.Exchanges)+s.Recording.More, s.URI)
+		} else if s.URI != "" {
 			fmt.Fprintf(b, " was taken from %s", s.URI)
 		} else {
 			b.WriteString(" was a local file")
