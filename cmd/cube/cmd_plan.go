@@ -33,6 +33,9 @@ It runs no action and changes nothing in the workspace. Images of producers are
 built where they have to be, since what is known depends on them. "cube build -n"
 is the same.
 
+The time is foretold from the actions of earlier runs, the bytes from the tiles'
+windows; both count all that may run. What never ran has no history, and is named.
+
 With --json it prints a line {"type": "planned_vertex"} for each step, with its
 reasons, and {"type": "plan"} with the sums at the end.`,
 		Example: `  cube plan slope
@@ -64,6 +67,7 @@ type plannedVertex struct {
 	Network    []string     `json:"network,omitempty"` // hosts that its sources are fetched from
 	Predicted  float64      `json:"predicted_s,omitempty"`
 	FromRuns   int          `json:"from_runs,omitempty"`
+	Cost       forecast     `json:"cost"`
 }
 
 // plannedAll is the last line of cube plan.
@@ -75,6 +79,7 @@ type plannedAll struct {
 	ToRun     int64    `json:"to_run"`
 	MayRun    int64    `json:"may_run"`
 	Predicted float64  `json:"predicted_s,omitempty"`
+	Cost      forecast `json:"cost"`
 }
 
 func runPlan(ctx context.Context, a *app, o planOptions, targets []string) error {
@@ -98,6 +103,7 @@ func (a *app) printForesight(x *foresight) error {
 			return err
 		}
 		lines = append(lines, line)
+		all.Cost.add(line.Cost)
 		predicted, runs = predicted+took, max(runs, line.FromRuns)
 		all.Tiles, all.Known = all.Tiles+line.Tiles, all.Known+line.Known
 		all.ToRun, all.MayRun = all.ToRun+line.ToRun, all.MayRun+line.MayRun
@@ -123,6 +129,7 @@ func (x *foresight) planned(p *solve.VertexPreview) (plannedVertex, time.Duratio
 	if took > 0 {
 		line.Predicted, line.FromRuns = took.Seconds(), x.pace(v).runs
 	}
+	line.Cost = x.forecast(v, p.Misses+p.Open)
 	if line.Unchanged {
 		return line, 0, nil
 	}
@@ -155,7 +162,11 @@ func (a *app) printPlan(x *foresight, lines []plannedVertex, all plannedAll, abo
 			}
 		}
 	}
-	return printLine(a, planSummary(all, about))
+	text := planSummary(all, about)
+	if cost := all.Cost.String(); cost != "" {
+		text += "\n  " + s.Dim(cost)
+	}
+	return printLine(a, text)
 }
 
 func planSummary(all plannedAll, about string) string {

@@ -88,8 +88,10 @@ func (a *app) step(text string) {
 
 // pace is how long an action of an instance took before.
 type pace struct {
-	mean time.Duration
-	runs int // that tell of it
+	mean     time.Duration
+	p50, p90 time.Duration
+	actions  int // that tell of it
+	runs     int // that had them
 }
 
 // Bounds on how far back the pace of an instance is looked up.
@@ -108,28 +110,29 @@ func (x *foresight) pace(v *graph.Vertex) pace {
 	}
 	var p pace
 	var sum time.Duration
-	var n int
+	var took []time.Duration
 	ids, _ := x.runs.IDs()
 	slices.Reverse(ids)
 	for _, id := range ids[:min(len(ids), paceLook)] {
-		before := n
+		before := len(took)
 		for action, err := range x.runs.Actions(id) {
 			if err == nil && action.Instance == v.Name && action.Grid == v.GridName && action.Status == lineage.Succeeded {
-				sum, n = sum+action.Usage.Wall, n+1
+				sum, took = sum+action.Usage.Wall, append(took, action.Usage.Wall)
 			}
-			if n-before == paceActions {
+			if len(took)-before == paceActions {
 				break
 			}
 		}
-		if n > before {
+		if len(took) > before {
 			p.runs++
 		}
 		if p.runs == paceRuns {
 			break
 		}
 	}
-	if n > 0 {
-		p.mean = sum / time.Duration(n)
+	if p.actions = len(took); p.actions > 0 {
+		p.mean = sum / time.Duration(len(took))
+		p.p50, p.p90 = percentile(took, 0.5), percentile(took, 0.9)
 	}
 	x.history[key] = p
 	return p
