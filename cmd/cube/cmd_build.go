@@ -119,7 +119,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	if err != nil {
 		return err
 	}
-	host := hostOf(prep.Plan)
+	host, past := hostOf(prep.Plan), newHistory(lineage.Open(c.Path("runs")))
 	rec := newRecording(ctx, a, p, prep, c, targets)
 	told := live.Publish(c.Path("live"), live.Build{Run: rec.run.ID, Started: time.Now().UTC(), Targets: prep.Plan.Targets})
 	defer told.Close()
@@ -127,7 +127,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.run.ID,
 		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: p.File.Retry, Chunks: p.File.Storage.Chunks,
 		Reserver: shared, KeepGoing: o.keepGoing, RetryFailed: o.retryFailed, RetryOnly: o.only,
-		Log: rec.log,
+		Log: rec.log, Expect: func(v *graph.Vertex) time.Duration { return past.pace(v).mean },
 		Events: func(e solve.Event) error {
 			told.Event(e)
 			return errors.Join(display.Event(e), rec.event(e))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cubebuild/cube/cube"
@@ -24,7 +23,7 @@ type foresight struct {
 	workers  int
 	previews []solve.VertexPreview
 	by       map[*graph.Vertex]*solve.VertexPreview
-	history  map[string]pace
+	history  *history
 }
 
 // foresee prepares the targets as a build would, writes nothing into the
@@ -60,10 +59,11 @@ func (a *app) foreseeBy(ctx context.Context, f projectFlags, jobs int, targets [
 // yet.
 func newForesight(ctx context.Context, p *project.Project, prep *project.Prepared, c *cube.Cube, workers int, look preview, retryFailed bool) (*foresight, error) {
 	x := &foresight{proj: p, prep: prep, cube: c, runs: lineage.Open(""), workers: workers,
-		by: map[*graph.Vertex]*solve.VertexPreview{}, history: map[string]pace{}}
+		by: map[*graph.Vertex]*solve.VertexPreview{}}
 	if c != nil {
 		x.runs = lineage.Open(c.Path("runs"))
 	}
+	x.history = newHistory(x.runs)
 	conf := x.config()
 	conf.RetryFailed = retryFailed
 	var err error
@@ -94,49 +94,8 @@ type pace struct {
 	runs     int // that had them
 }
 
-// Bounds on how far back the pace of an instance is looked up.
-const (
-	paceRuns    = 5
-	paceLook    = 50
-	paceActions = 1000
-)
-
-// pace looks up how long the actions of a vertex took in the newest runs that
-// ran some. What cannot be read is left out: it is a guess.
-func (x *foresight) pace(v *graph.Vertex) pace {
-	key := v.Name + "@" + v.GridName
-	if p, ok := x.history[key]; ok {
-		return p
-	}
-	var p pace
-	var sum time.Duration
-	var took []time.Duration
-	ids, _ := x.runs.IDs()
-	slices.Reverse(ids)
-	for _, id := range ids[:min(len(ids), paceLook)] {
-		before := len(took)
-		for action, err := range x.runs.Actions(id) {
-			if err == nil && action.Instance == v.Name && action.Grid == v.GridName && action.Status == lineage.Succeeded {
-				sum, took = sum+action.Usage.Wall, append(took, action.Usage.Wall)
-			}
-			if len(took)-before == paceActions {
-				break
-			}
-		}
-		if len(took) > before {
-			p.runs++
-		}
-		if p.runs == paceRuns {
-			break
-		}
-	}
-	if p.actions = len(took); p.actions > 0 {
-		p.mean = sum / time.Duration(len(took))
-		p.p50, p.p90 = percentile(took, 0.5), percentile(took, 0.9)
-	}
-	x.history[key] = p
-	return p
-}
+// pace is how long the actions of a vertex took in the newest runs.
+func (x *foresight) pace(v *graph.Vertex) pace { return x.history.pace(v) }
 
 // predict guesses how long n actions of a vertex take; zero where nothing like
 // them ran before.

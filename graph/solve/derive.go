@@ -68,8 +68,21 @@ func (b *build) settle(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", n.vertex.Name, err)
 		}
 	}
+	b.expect()
 	b.sched.rank()
 	return nil
+}
+
+// expect notes how long the tiles of what is not known are likely to take.
+func (b *build) expect() {
+	if b.Expect == nil {
+		return
+	}
+	for _, n := range b.sched.nodes {
+		if !n.ended() {
+			n.expected = b.Expect(n.vertex)
+		}
+	}
 }
 
 // derivation returns a vertex's key and preimage; all its inputs are known.
