@@ -234,15 +234,14 @@ func chooseFailed(c *cube.Cube, args []string) ([]graph.ActionID, error) {
 			}
 		}
 		if len(found) != 1 {
-			return nil, &usageError{fmt.Errorf("%s\n  those that failed: cube failed", notOne(prefix, len(found)))}
+			return nil, &usageError{fmt.Errorf("%s\n  those that failed: cube failed", found1(prefix, len(found)))}
 		}
 		chosen = append(chosen, found[0])
 	}
 	return chosen, nil
 }
 
-// notOne says that a prefix names no action, or several.
-func notOne(prefix string, n int) string {
+func found1(prefix string, n int) string {
 	if n == 0 {
 		return "no action that failed begins with " + prefix
 	}
@@ -384,7 +383,7 @@ func dropFailed(ctx context.Context, c *cube.Cube, id graph.ActionID) error {
 func claim(ctx context.Context, c *cube.Cube, id graph.ActionID) (release func(), err error) {
 	release, ok, err := c.Claims().Claim(ctx, id)
 	if err == nil && !ok {
-		err = atWork(id)
+		err = fmt.Errorf("action %s: another build, shell or repeat is at it now: try again when it is over", id.Short())
 	}
 	return release, err
 }

@@ -61,7 +61,7 @@ type repeatedLine struct {
 }
 
 func runRepeat(ctx context.Context, a *app, o repeatOptions, arg string) error {
-	_, r, err := a.restage(ctx, o.projectFlags, arg)
+	g, r, err := a.restage(ctx, o.projectFlags, arg)
 	if err != nil {
 		return err
 	}
@@ -85,6 +85,9 @@ func runRepeat(ctx context.Context, a *app, o repeatOptions, arg string) error {
 		err = a.printLines(newRepeatedLine(r.ID, out))
 	} else {
 		_, err = fmt.Fprintln(a.stdout, a.repeatedText(r, out))
+	}
+	if err == nil && out.Kept {
+		err = g.cube.Sync(ctx)
 	}
 	if err == nil && (out.Failure != nil || out.Recorded != nil && !out.Same()) {
 		return &exitError{code: exitFailed}

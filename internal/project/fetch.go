@@ -379,11 +379,12 @@ func (f *fetching) failed(err error, network *proxy.Proxy, log *sharedLog, repla
 		return err // the machine's
 	}
 	why := []string{failure.Detail}
-	if line := log.lastLine(); line != "" && !slices.Contains(network.Refused(), line) {
+	line := log.lastLine()
+	if line != "" {
 		why = append(why, line)
 	}
 	const shown = 3
-	refused := network.Refused()
+	refused := slices.DeleteFunc(slices.Clone(network.Refused()), func(r string) bool { return strings.Contains(line, r) })
 	why = append(why, refused[:min(len(refused), shown)]...)
 	text := fmt.Sprintf("producer %s did not fetch its sources: %s", f.inst.Name, strings.Join(why, "; "))
 	switch {

@@ -54,7 +54,7 @@ func (p *Proxy) forward(ctx context.Context, w http.ResponseWriter, a *asked) {
 	in.body = resp.Body
 	if mayPass(answer.Status) {
 		p.log(fmt.Sprintf("network: the answer to %s %s is %d, which is not recorded", a.Method, a.URL, answer.Status))
-		_, _ = io.Copy(w, in) // likewise
+		_, _ = io.Copy(w, in) // a driver that is gone wants no more
 		return
 	}
 	p.deliver(ctx, w, in, a, answer)

@@ -188,17 +188,6 @@ func Merge(first, then *Recording) *Recording {
 	return newRecording(all)
 }
 
-// Bodies yields each body once, by digest, with its size.
-func (r *Recording) Bodies() map[graph.Digest]int64 {
-	bodies := map[graph.Digest]int64{}
-	for i := range r.Exchanges {
-		if a := &r.Exchanges[i].Response; !a.Body.IsZero() {
-			bodies[a.Body] = a.Size
-		}
-	}
-	return bodies
-}
-
 // Hosts are the hosts that answered, each once, in alphabetical order.
 func (r *Recording) Hosts() []string {
 	var hosts []string
