@@ -35,6 +35,7 @@ type Output struct {
 	Spec     VarSpec
 	Grid     grid.Grid // the vertex's, refined where the spec says so; without time for a static variable
 	Native   float64   // ground metres; 0: unknown
+	Held     bool      // another version of the variable is held: no head moves to this one
 }
 
 // Binding is what satisfies one need: an output of an earlier vertex, or an

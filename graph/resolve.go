@@ -83,8 +83,10 @@ func (r *resolver) variable(name string, path []string) *Output {
 	}
 	path = append(slices.Clone(path), name)
 	makers := r.makers[name]
-	_, imported := r.ws.Imports[name]
+	pinned, imported := r.ws.Imports[name]
 	switch {
+	case imported && pinned.Held:
+		return nil
 	case imported && len(makers) > 0:
 		r.fail(&AmbiguousError{Variable: name, Instances: append([]string{"import"}, names(makers)...), Path: path})
 	case imported:
@@ -168,7 +170,7 @@ func (r *resolver) output(v *Vertex, g grid.Grid, spec VarSpec) (*Output, error)
 	if spec.Kind != Time {
 		og.Time, og.Box = grid.TimeAxis{}, og.Box.Static()
 	}
-	return &Output{Vertex: v, Role: spec.Name, Variable: name, Spec: spec, Grid: og, Native: r.native(v, og, spec)}, nil
+	return &Output{Vertex: v, Role: spec.Name, Variable: name, Spec: spec, Grid: og, Native: r.native(v, og, spec), Held: r.ws.Imports[name].Held}, nil
 }
 
 // makesTime reports whether the instance produces anything in time.
@@ -210,7 +212,7 @@ func checkTime(inst *Instance, g grid.Grid, gridName string, path []string) erro
 func (r *resolver) bind(v *Vertex, g grid.Grid, need DataNeed, path []string) *Binding {
 	name := v.Instance.Input(need.Variable)
 	b := &Binding{Role: need.Variable, Need: need, Variable: name}
-	if imp, ok := r.ws.Imports[name]; ok && len(r.makers[name]) == 0 {
+	if imp, ok := r.ws.Imports[name]; ok && (imp.Held || len(r.makers[name]) == 0) {
 		imp.Spec = imp.Spec.WithDefaults()
 		b.Import = &imp
 	} else if b.From = r.variable(name, path); b.From == nil {
@@ -483,8 +485,12 @@ func Closure(ws *Workspace, targets ...string) ([]string, error) {
 			return
 		}
 		seen[name] = true
-		if _, ok := ws.Imports[name]; !ok && len(makers[name]) == 0 {
+		pinned, ok := ws.Imports[name]
+		if !ok && len(makers[name]) == 0 {
 			errs = append(errs, &MissingError{Variable: name, Nearest: Nearest(name, ws.Variables()), Path: path})
+		}
+		if pinned.Held {
+			return
 		}
 		for _, inst := range makers[name] {
 			needed[inst.Name] = true

@@ -91,11 +91,14 @@ func renamed(m map[string]string, role string) string {
 	return role
 }
 
-// Import is a variable that was brought in from a file and is pinned in the lock.
+// Import is a version of a variable that is pinned in the lock: one that was
+// brought in from a file or, where it is held, one that was built and is used as
+// it is whatever its producer would make now.
 type Import struct {
 	Spec    VarSpec
 	Grid    grid.Grid
 	Version Digest
 	Native  float64
 	Source  Source
+	Held    bool
 }

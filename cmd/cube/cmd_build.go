@@ -108,6 +108,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	}
 	shared := a.sharing(p.File.Name, total)
 	defer func() { err = errors.Join(err, shared.Close()) }()
+	a.noticeHeld(p.Lock, prep.Plan)
 	c, err := p.Cube()
 	if err != nil {
 		return err

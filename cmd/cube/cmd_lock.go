@@ -138,6 +138,9 @@ func comparePins(before, after *config.Lock) []pinChange {
 	for _, name := range bothKeys(before.Imports, after.Imports) {
 		add(pinChange{Kind: "import", Name: name, Old: digestText(before.Imports[name].Version), New: digestText(after.Imports[name].Version)})
 	}
+	for _, name := range bothKeys(before.Holds, after.Holds) {
+		add(pinChange{Kind: "hold", Name: name, Old: digestText(before.Holds[name].Version), New: digestText(after.Holds[name].Version)})
+	}
 	return out
 }
 

@@ -105,8 +105,10 @@ func (a *app) confirm(question string) error {
 // importedVersions are the versions that cube.lock pins.
 func importedVersions(l *config.Lock) []graph.Digest {
 	var out []graph.Digest
-	for _, im := range l.Imports {
-		out = append(out, im.Version)
+	for _, pins := range []map[string]graph.Import{l.Imports, l.Holds} {
+		for _, im := range pins {
+			out = append(out, im.Version)
+		}
 	}
 	return out
 }

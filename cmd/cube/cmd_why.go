@@ -85,6 +85,7 @@ type explanation struct {
 	Vertex    string        `json:"vertex,omitempty"`
 	Clean     bool          `json:"clean"`
 	Imported  bool          `json:"imported,omitempty"`
+	Held      graph.Digest  `json:"held,omitzero"` // the version that is used whatever its producer would make
 	Tiles     int64         `json:"tiles"`
 	Known     int64         `json:"known"`
 	ToRun     int64         `json:"to_run"`
@@ -128,7 +129,10 @@ func (x *foresight) explain(ctx context.Context, name string) (*explanation, err
 	e := &explanation{Type: "why", Variable: name, Causes: []cause{}, Unchanged: []string{}, NotKeyed: []limitChange{}}
 	o := x.prep.Plan.Output(name)
 	if o == nil {
-		e.Clean, e.Imported = true, true
+		pin := x.prep.Workspace.Imports[name]
+		if e.Clean, e.Imported = true, !pin.Held; pin.Held {
+			e.Held = pin.Version
+		}
 		return e, nil
 	}
 	p := x.by[o.Vertex]
@@ -306,6 +310,9 @@ func writeRest(b *strings.Builder, s ui.Style, unchanged []string, notKeyed []li
 func (e *explanation) headline(s ui.Style) string {
 	p := e.preview
 	name := s.Bold(e.Variable)
+	if !e.Held.IsZero() {
+		return fmt.Sprintf("%s is held at version %s and used as it is: nothing would run. To have it made again: cube hold --release %s", name, e.Held.Short(), e.Variable)
+	}
 	if e.Imported {
 		return name + " was imported and is pinned in cube.lock: nothing makes it, and nothing would run"
 	}

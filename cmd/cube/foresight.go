@@ -46,6 +46,7 @@ func (a *app) foreseeBy(ctx context.Context, f projectFlags, jobs int, targets [
 	if err != nil {
 		return nil, err
 	}
+	a.noticeHeld(p.Lock, prep.Plan)
 	c, err := p.Cube()
 	if errors.Is(err, cube.ErrNotCube) {
 		c = nil

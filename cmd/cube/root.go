@@ -71,6 +71,7 @@ var commands = []func(*app) *cobra.Command{
 	newBuildCommand,
 	newBumpCommand,
 	newInvalidateCommand,
+	newHoldCommand,
 	newPlanCommand,
 	newWhyCommand,
 	newGraphCommand,

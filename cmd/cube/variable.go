@@ -25,6 +25,7 @@ const (
 	stateDirty   state = "dirty"   // a build would make it anew
 	stateUnknown state = "unknown" // an image or a source is not at hand: only cube plan can tell
 	stateNone    state = "none"    // it was not built yet
+	stateHeld    state = "held"    // cube hold keeps it as it is
 	stateOrphan  state = "orphan"  // nothing in the workspace makes it any more
 )
 
@@ -35,6 +36,8 @@ func (st state) word(s ui.Style) string {
 		return s.Good(string(st))
 	case stateDirty, stateOrphan:
 		return s.Bad(string(st))
+	case stateHeld:
+		return s.Bold(string(st))
 	}
 	return s.Dim(string(st))
 }
@@ -125,6 +128,9 @@ func (g *gallery) states(ctx context.Context) (map[string]state, map[string]*gra
 				out[name] = stateClean
 			}
 		}
+	}
+	for name := range g.proj.Lock.Holds {
+		out[name] = stateHeld
 	}
 	for name := range out {
 		if _, built := g.heads[name]; !built {

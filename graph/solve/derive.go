@@ -231,6 +231,9 @@ func (b *build) publish(v *vertex, key graph.Digest) {
 	defer b.mu.Unlock()
 	for i, o := range v.Outputs {
 		b.result.Versions[o.Variable] = v.versions[i]
+		if o.Held {
+			continue
+		}
 		b.moves[o.Variable] = cube.Head{Variable: o.Variable, Version: v.versions[i], Derivation: key,
 			Native: o.Native, Instance: v.Name, Role: o.Role, Spec: o.Spec, Run: b.RunID, Time: time.Now().Unix()}
 	}

@@ -28,6 +28,7 @@ type Lock struct {
 	Sources map[string]LockedSource // by name
 	Fetches map[string]LockedFetch  // by instance
 	Imports map[string]graph.Import // by variable
+	Holds   map[string]graph.Import // by variable; versions that are used whatever their producers would make
 	Salts   map[string]int          // by instance; raised by cube bump
 }
 
@@ -81,7 +82,7 @@ type LockedFile struct {
 // NewLock returns a lock that pins nothing.
 func NewLock() *Lock {
 	return &Lock{Images: map[string]LockedImage{}, Sources: map[string]LockedSource{}, Fetches: map[string]LockedFetch{},
-		Imports: map[string]graph.Import{}, Salts: map[string]int{}}
+		Imports: map[string]graph.Import{}, Holds: map[string]graph.Import{}, Salts: map[string]int{}}
 }
 
 // lockLimits bound a lock: it grows with the workspace.
@@ -111,7 +112,7 @@ func ParseLock(name string, data []byte) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, imports := NewLock(), map[string]lockedImport{}
+	l, imports, holds := NewLock(), map[string]lockedImport{}, map[string]lockedHold{}
 	r := reader{yamlfile.NewReport()}
 	if err := lockVersion(r, doc.Root); err != nil {
 		return nil, err
@@ -122,6 +123,7 @@ func ParseLock(name string, data []byte) (*Lock, error) {
 		"sources": func(n *yamlfile.Node) { lockSection(r, n, "sources", l.Sources, checkSource) },
 		"fetches": func(n *yamlfile.Node) { lockSection(r, n, "fetches", l.Fetches, checkFetch) },
 		"imports": func(n *yamlfile.Node) { lockSection(r, n, "imports", imports, checkImport) },
+		"holds":   func(n *yamlfile.Node) { lockSection(r, n, "holds", holds, checkHold) },
 		"salts":   func(n *yamlfile.Node) { lockSection(r, n, "salts", l.Salts, checkSalt) },
 	})
 	if err := r.Err(); err != nil {
@@ -129,6 +131,9 @@ func ParseLock(name string, data []byte) (*Lock, error) {
 	}
 	for name, im := range imports {
 		l.Imports[name] = im.unlock(name)
+	}
+	for name, h := range holds {
+		l.Holds[name] = h.unlock(name)
 	}
 	return l, nil
 }
@@ -298,6 +303,29 @@ func checkImport(name string, im lockedImport) error {
 	return im.Grid.Valid()
 }
 
+// lockedHold is how a lock writes a version that is held.
+type lockedHold struct {
+	Spec    graph.VarSpec `json:"spec"`
+	Grid    *grid.Grid    `json:"grid,omitempty"`
+	Version graph.Digest  `json:"version"`
+	Native  float64       `json:"native_res_m,omitempty"`
+}
+
+func (h lockedHold) unlock(name string) graph.Import {
+	im := lockedImport{Spec: h.Spec, Grid: h.Grid, Version: h.Version, Native: h.Native}.unlock(name)
+	im.Source, im.Held = graph.Source{}, true
+	return im
+}
+
+func lockHold(im graph.Import) lockedHold {
+	l := lockImport(im)
+	return lockedHold{l.Spec, l.Grid, l.Version, l.Native}
+}
+
+func checkHold(name string, h lockedHold) error {
+	return checkImport(name, lockedImport{Spec: h.Spec, Grid: h.Grid, Version: h.Version, Native: h.Native})
+}
+
 func checkSalt(name string, salt int) error {
 	if salt < 1 {
 		return fmt.Errorf("salt %d must be positive", salt)
@@ -310,11 +338,23 @@ const lockHeader = `# Written by "cube lock". It pins the images, sources and im
 # commit it. Do not edit it: "cube lock" writes it anew.
 `
 
+// Pinned are the versions that stand for variables: the imports, and before them
+// those that are held.
+func (l *Lock) Pinned() map[string]graph.Import {
+	out := maps.Clone(l.Imports)
+	maps.Copy(out, l.Holds)
+	return out
+}
+
 // Encode writes the lock as text: the same lock, the same bytes.
 func (l *Lock) Encode() ([]byte, error) {
 	imports := make(map[string]lockedImport, len(l.Imports))
 	for name, im := range l.Imports {
 		imports[name] = lockImport(im)
+	}
+	holds := make(map[string]lockedHold, len(l.Holds))
+	for name, im := range l.Holds {
+		holds[name] = lockHold(im)
 	}
 	root := yamlfile.NewMap()
 	root.Set("version", yamlfile.NewNumber(fmt.Sprint(LockVersion)))
@@ -324,7 +364,7 @@ func (l *Lock) Encode() ([]byte, error) {
 		value any
 	}{
 		{"images", len(l.Images), l.Images}, {"sources", len(l.Sources), l.Sources}, {"fetches", len(l.Fetches), l.Fetches},
-		{"imports", len(l.Imports), imports}, {"salts", len(l.Salts), l.Salts},
+		{"imports", len(l.Imports), imports}, {"holds", len(l.Holds), holds}, {"salts", len(l.Salts), l.Salts},
 	} {
 		if s.count == 0 {
 			continue

@@ -35,6 +35,9 @@ func fullLock() *Lock {
 				Grid:    grid.Grid{Lattice: grid.Lattice{CRS: "EPSG:32613", DX: 0.1, DY: 1.0 / 3, X0: 1e9}, Box: grid.Box{Y: grid.Range{Lo: -3, Hi: 5}, X: grid.Range{Hi: 1 << 39}}},
 				Version: sum, Native: 12.5, Source: graph.Source{Name: "cover", URI: "~/a.tif", SHA256: sum, Ext: ".tif", Native: 12.5}},
 		},
+		Holds: map[string]graph.Import{"slope": {Spec: graph.VarSpec{Name: "slope", Kind: graph.Static, DType: graph.Float32, Units: "degree"},
+			Grid:    grid.Grid{Lattice: grid.Lattice{CRS: "EPSG:32613", DX: 30, DY: 30}, Box: grid.Box{Y: grid.Range{Hi: 5}, X: grid.Range{Hi: 4}}},
+			Version: sum, Native: 30, Held: true}},
 		Salts: map[string]int{"slope": 3},
 	}
 }

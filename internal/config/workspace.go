@@ -222,9 +222,7 @@ func plainExt(ext string) bool {
 	return len(ext) <= 16 && strings.Trim(ext, ".abcdefghijklmnopqrstuvwxyz0123456789") == "" && !strings.Contains(ext, "..")
 }
 
-func (a assembly) imports() map[string]graph.Import {
-	return maps.Clone(a.lock.Imports)
-}
+func (a assembly) imports() map[string]graph.Import { return a.lock.Pinned() }
 
 // instance makes an instance and checks it against its contract.
 func (a assembly) instance(p Producer, res ResolvedProducer) graph.Instance {

@@ -125,7 +125,7 @@ func (p *Project) contracts(ctx context.Context) (*preparation, error) {
 
 // bare is a workspace of names: who needs and makes what.
 func (pr *preparation) bare() graph.Workspace {
-	ws := graph.Workspace{Imports: pr.Lock.Imports}
+	ws := graph.Workspace{Imports: pr.Lock.Pinned()}
 	for _, inst := range pr.File.Producers {
 		ws.Instances = append(ws.Instances, graph.Instance{Name: inst.Name, In: inst.In, Out: inst.Out, Sources: inst.Sources,
 			Image: graph.Image{Ref: inst.Image}, Grid: inst.Grid, Manifest: pr.producers[inst.Name].manifest})

@@ -205,7 +205,7 @@ func (r *Recorder) vertex(e solve.VertexDone) lineage.Vertex {
 	}
 	for i, b := range e.Vertex.Inputs {
 		if i < len(e.Inputs) {
-			v.Inputs = append(v.Inputs, lineage.Input{Role: b.Role, Variable: b.Variable, Version: e.Inputs[i]})
+			v.Inputs = append(v.Inputs, lineage.Input{Role: b.Role, Variable: b.Variable, Version: e.Inputs[i], Held: b.Import != nil && b.Import.Held})
 		}
 	}
 	for i, o := range e.Vertex.Outputs {
