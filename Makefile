@@ -16,12 +16,13 @@ TIMEOUT ?= 20m
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
-build: ## bin/cube, with cube-worker inside
+build: ## bin/cube, with cube-worker and cube-node inside
 	@.ci/install gcc g++ git ca-certificates
 	@.ci/go $(GO)
 	@mkdir -p bin
-	CGO_ENABLED=0 .ci/compile $(GO) build -v $(FLAGS) -o bin/cube-worker ./cmd/cube-worker
-	@printf '{"Replace": {"containers/native/worker/bin/cube-worker": "bin/cube-worker"}}\n' >bin/overlay.json.new
+	CGO_ENABLED=0 .ci/compile $(GO) build -v $(FLAGS) -o bin/ ./cmd/cube-worker ./cmd/cube-node
+	@printf '{"Replace": {"%s": "%s", "%s": "%s"}}\n' \
+		containers/native/worker/bin/cube-worker bin/cube-worker containers/native/worker/bin/cube-node bin/cube-node >bin/overlay.json.new
 	@mv bin/overlay.json.new bin/overlay.json
 	CGO_ENABLED=1 .ci/compile $(GO) build -v $(FLAGS) -overlay bin/overlay.json -o bin/cube ./cmd/cube
 

@@ -45,14 +45,14 @@ type StagingConfig struct {
 	Dir func() (string, error)
 }
 
-const (
-	defaultStagingMemory = 1 << 30
-	unlimited            = 1 << 60
-)
+// StagingMemory is the default of StagingConfig.Memory.
+const StagingMemory = 1 << 30
+
+const unlimited = 1 << 60
 
 // NewStaging returns a staging area.
 func NewStaging(c StagingConfig) *Staging {
-	c.Memory, c.Disk = cmp.Or(c.Memory, defaultStagingMemory), cmp.Or(c.Disk, unlimited)
+	c.Memory, c.Disk = cmp.Or(c.Memory, StagingMemory), cmp.Or(c.Disk, unlimited)
 	return &Staging{conf: c, memory: semaphore.NewWeighted(c.Memory), disk: semaphore.NewWeighted(c.Disk),
 		windows: map[graph.Digest]*sharedWindow{}}
 }

@@ -234,6 +234,7 @@ type Action struct {
 	Started  time.Time    `json:"started"`
 	Status   Status       `json:"status"`
 	Attempts int          `json:"attempts"`
+	Losses   int          `json:"losses,omitempty"` // how often nobody saw its end
 	Exit     int          `json:"exit"`
 	Reason   string       `json:"reason,omitempty"` // how it ended, where not well
 	Usage    Usage        `json:"usage"`

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
@@ -26,6 +25,7 @@ type buildOptions struct {
 	failOnMiss  bool
 	maxCost     string
 	only        map[graph.ActionID]bool // of those that failed, what is tried again; nil: all
+	backend     string
 }
 
 func newBuildCommand(a *app) *cobra.Command {
@@ -45,6 +45,7 @@ that shows only on the way it ends there, and keeps what was made. Both end with
 exit code 5. The time of an action is taken from earlier runs.`,
 		Example: `  cube build slope
   cube build slope aspect -j 8
+  cube build slope --backend process               # in workers that can be lost
   cube build -k                                    # all; go on past failures
   cube build slope --set producers.slope.params.method=zevenbergen
   cube build slope --locked                        # in CI: only what cube.lock pins
@@ -57,6 +58,7 @@ exit code 5. The time of an action is taken from earlier runs.`,
 	o.add(c)
 	f := c.Flags()
 	f.IntVarP(&o.jobs, "jobs", "j", 0, "how many actions run at once (default: backend.workers of cube.yaml, or one a processor)")
+	f.StringVar(&o.backend, "backend", "", "where actions run: serial, thread or process (default: backend of cube.yaml, or thread)")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would run, and run nothing")
 	f.BoolVarP(&o.keepGoing, "keep-going", "k", false, "build everything that does not depend on a failure")
 	f.BoolVar(&o.retryFailed, "retry-failed", false, "run actions again that said that their input is bad (exit 65)")
@@ -106,6 +108,11 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	if err := fits(p.File, prep.Plan, total); err != nil {
 		return err
 	}
+	run, err := a.backend(p, o.backend, workers(o.jobs, p.File.Backend.Workers))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, run.close()) }()
 	shared := a.sharing(p.File.Name, total)
 	defer func() { err = errors.Join(err, shared.Close()) }()
 	a.noticeHeld(p.Lock, prep.Plan)
@@ -125,7 +132,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	told := live.Publish(c.Path("live"), live.Build{Run: rec.run.ID, Started: time.Now().UTC(), Targets: prep.Plan.Targets})
 	defer told.Close()
 	cfg := solve.Config{
-		Cube: c, Backend: lazyBackend{p.Executor}, Provider: p, Host: host, RunID: rec.run.ID,
+		Cube: c, Backend: run, Provider: p, Host: host, RunID: rec.run.ID,
 		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: p.File.Retry, Chunks: p.File.Storage.Chunks,
 		Reserver: shared, KeepGoing: o.keepGoing, RetryFailed: o.retryFailed, RetryOnly: o.only,
 		Log: rec.log, Expect: func(v *graph.Vertex) time.Duration { return past.pace(v).mean },
@@ -137,8 +144,8 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	if allowed != nil {
 		cfg.Admit = allowed.admit
 	}
-	if p.File.Backend.Kind == "serial" {
-		cfg.Workers = 1
+	if run.kind == serial {
+		cfg.Workers, cfg.Single = 1, true
 	}
 	started := time.Now()
 	result, err := solve.Run(ctx, &prep.Workspace, prep.Plan, cfg)
@@ -183,19 +190,6 @@ func ignoreFailures(err error) error {
 		return nil
 	}
 	return err
-}
-
-// lazyBackend makes the sandbox when the first action needs one.
-type lazyBackend struct {
-	executor func(context.Context) (*containers.Executor, error)
-}
-
-func (b lazyBackend) Run(ctx context.Context, action containers.Action) (*containers.Result, error) {
-	x, err := b.executor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return x.Run(ctx, action)
 }
 
 // completeVariables completes the names of variables.

@@ -95,10 +95,15 @@ func runVerify(ctx context.Context, a *app, o verifyOptions, name string) (err e
 	if err := fits(g.proj.File, plan, total); err != nil {
 		return err
 	}
+	run, err := a.backend(g.proj, nowhere, o.workers(g.proj))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, run.close()) }()
 	shared := a.sharing(g.proj.File.Name, total)
 	defer func() { err = errors.Join(err, shared.Close()) }()
 	conf := verify.Config{Dir: stage.Dir, Workspace: &prep.Workspace, Plan: plan, Compare: options, Watch: a.watch,
-		Solve: solve.Config{Imports: []*cube.Cube{g.cube}, Backend: lazyBackend{g.proj.Executor}, Provider: g.proj, Host: hostOf(prep.Plan),
+		Solve: solve.Config{Imports: []*cube.Cube{g.cube}, Backend: run, Provider: g.proj, Host: hostOf(prep.Plan),
 			Reserver: shared, Workers: o.workers(g.proj), Retry: g.proj.File.Retry, Chunks: g.proj.File.Storage.Chunks}}
 	for _, name := range names {
 		side, err := g.side(ctx, g.heads[name].Version)
@@ -122,7 +127,7 @@ func (o *verifyOptions) workers(p *project.Project) int {
 	switch {
 	case o.jobs > 0:
 		return o.jobs
-	case p.File.Backend.Kind == "serial":
+	case p.File.Backend.Kind == serial:
 		return 1
 	}
 	return max(2, workers(0, p.File.Backend.Workers))

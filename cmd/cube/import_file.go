@@ -293,7 +293,7 @@ func (im *importing) build(ctx context.Context, display ui.Display, prep *projec
 		Cube: im.cube, Backend: lazyBackend{im.proj.Executor}, Provider: im.proj, RunID: rec.run.ID, Reserver: shared,
 		Workers: workers(0, im.proj.File.Backend.Workers), Chunks: im.proj.File.Storage.Chunks,
 		Events: func(e solve.Event) error {
-			if done, ok := e.(solve.TileDone); ok && done.Outcome == solve.Failed {
+			if done, ok := e.(solve.TileDone); ok && done.Outcome.Unmade() {
 				failed = done
 				return rec.event(e) // its last words become the error
 			}

@@ -51,7 +51,7 @@ func TestStories(t *testing.T) {
 
 // cubeWorker builds cube-worker once, for all stories.
 var cubeWorker = sync.OnceValues(func() (string, error) {
-	b, err := worker.Build(context.Background())
+	b, err := worker.Build(context.Background(), worker.Init)
 	if err != nil {
 		return "", err
 	}

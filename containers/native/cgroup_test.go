@@ -107,7 +107,7 @@ func TestContainerIsBornIntoItsUnifiedCgroup(t *testing.T) {
 	if !ok || writable(unified.point) != nil {
 		t.Skip("no v2 hierarchy to write to")
 	}
-	program, err := worker.Bytes(t.Context())
+	program, err := worker.Bytes(t.Context(), worker.Init)
 	if err != nil {
 		t.Fatal(err)
 	}

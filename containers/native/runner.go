@@ -99,7 +99,7 @@ func (r *Runner) prepare(dir string) error {
 	if err := sweep(filepath.Join(dir, noteFile), r.groups.dirs()); err != nil {
 		return fmt.Errorf("sweep cgroups: %w", err)
 	}
-	r.worker, err = openWorker(r.config.Worker)
+	r.worker, err = worker.Open(context.Background(), worker.Init, r.config.Worker)
 	return err
 }
 
@@ -132,33 +132,6 @@ func (r *Runner) Close() error {
 	r.background.Wait()
 	r.spawner.close()
 	return r.worker.Close()
-}
-
-// openWorker opens the program at path or puts the embedded one into a sealed
-// file in memory, which nobody can change and which no path leads to.
-func openWorker(path string) (*os.File, error) {
-	if path != "" {
-		return os.Open(path)
-	}
-	program, err := worker.Bytes(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.MemfdCreate("cube-worker", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("make memory file: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "cube-worker")
-	if _, err := f.Write(program); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("write memory file: %w", err)
-	}
-	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("seal memory file: %w", err)
-	}
-	return f, nil
 }
 
 // discard removes the leaf, in the background where need be: a process that has

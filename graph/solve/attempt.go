@@ -3,7 +3,7 @@ package solve
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
@@ -46,6 +46,10 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 	defer func() { free() }()
 	for {
 		result, f, err := b.attempt(ctx, j, action, &done)
+		if lost := (*LostError)(nil); ctx.Err() == nil && errors.As(err, &lost) {
+			done.Outcome, done.Err = Lost, fmt.Errorf("it was %w, the last of %d times: whatever runs it comes to an end", lost, done.Losses)
+			return done, nil
+		}
 		if err != nil {
 			return done, err
 		}
@@ -83,14 +87,7 @@ func (b *build) attempt(ctx context.Context, j *job, action containers.Action, d
 	done.Attempts++
 	a := Attempt{Started: time.Now(), Memory: action.Limits.Memory}
 	b.emit(Started{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Time: a.Started})
-	log := &tail{limit: maxLog}
-	action.Log = log
-	if b.Log != nil {
-		live := b.Log(j.id)
-		defer live.Close()
-		action.Log = io.MultiWriter(log, live)
-	}
-	result, err := b.Backend.Run(ctx, action)
+	result, log, err := b.tillSeen(ctx, j, action, done)
 	done.Log, done.Wall = log.Bytes(), time.Since(done.Started)
 	if err == nil {
 		done.spend(result.Usage)

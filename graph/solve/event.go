@@ -39,7 +39,7 @@ type Waiting struct {
 	For    *resource.Shortage // nil: the same action; once for each vertex and resource
 }
 
-// Retried says that an attempt failed and another will follow.
+// Retried says that an attempt failed, or was lost, and another will follow.
 type Retried struct {
 	Vertex  *graph.Vertex
 	Tile    grid.Tile
@@ -47,6 +47,7 @@ type Retried struct {
 	Attempt int
 	Err     error
 	Pause   time.Duration
+	Lost    bool // Err is a LostError: the attempt is begun again and is not another one
 }
 
 // Outcome says what became of a tile.
@@ -54,14 +55,21 @@ type Outcome int
 
 // The outcomes of a tile.
 const (
-	Hit     Outcome = iota // its result was known
-	Ran                    // it ran and succeeded
-	Failed                 // it spent its attempts, or is known to fail
-	Blocked                // something that it needs failed
+	Hit       Outcome = iota // its result was known
+	Ran                      // it ran and succeeded
+	Failed                   // it spent its attempts, or is known to fail
+	Blocked                  // something that it needs failed
+	Lost                     // it was lost as often as it may be: nobody knows what it comes to
+	Cancelled                // it was under way when the build was stopped; only told, and not counted
 )
 
+// Unmade reports whether an action was tried to its end and there is no result.
+func (o Outcome) Unmade() bool { return o == Failed || o == Lost }
+
 // String is the outcome in one word.
-func (o Outcome) String() string { return [...]string{"hit", "ran", "failed", "blocked"}[o] }
+func (o Outcome) String() string {
+	return [...]string{"hit", "ran", "failed", "blocked", "lost", "cancelled"}[o]
+}
 
 // TileDone is the end of a tile.
 type TileDone struct {
@@ -79,6 +87,7 @@ type TileDone struct {
 	Wall       time.Duration // staging to commit
 	Attempts   int
 	Failed     []Attempt        // those that failed, in order
+	Losses     int              // how often it was lost
 	Usage      containers.Usage // of all attempts
 	Read       int64            // bytes of its windows and files, as it was given them
 	Written    int64            // bytes of its outputs, as the cube stores them
@@ -105,7 +114,7 @@ type VertexDone struct {
 }
 
 // Count counts tiles by outcome.
-type Count struct{ Hit, Ran, Failed, Blocked int64 }
+type Count struct{ Hit, Ran, Failed, Blocked, Lost int64 }
 
 // Add counts one more tile.
 func (c *Count) Add(o Outcome) {
@@ -118,11 +127,13 @@ func (c *Count) Add(o Outcome) {
 		c.Failed++
 	case Blocked:
 		c.Blocked++
+	case Lost:
+		c.Lost++
 	}
 }
 
 // Sum is the number of tiles counted.
-func (c Count) Sum() int64 { return c.Hit + c.Ran + c.Failed + c.Blocked }
+func (c Count) Sum() int64 { return c.Hit + c.Ran + c.Failed + c.Blocked + c.Lost }
 
 func (Planned) event()    {}
 func (Started) event()    {}

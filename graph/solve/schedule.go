@@ -132,7 +132,7 @@ func (s *scheduler) finish(t task, o Outcome, took time.Duration) {
 	n := t.node
 	n.count.Add(o)
 	switch o {
-	case Failed, Blocked:
+	case Failed, Blocked, Lost:
 		n.failed[t.index] = struct{}{}
 	case Ran:
 		n.ran++

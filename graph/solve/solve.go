@@ -19,11 +19,23 @@ import (
 )
 
 // Backend runs one action wherever it does; its errors are a
-// *containers.Failure where the producer failed, and the machine's otherwise.
+// *containers.Failure where the producer failed, a *LostError where its end is not
+// known, and the machine's otherwise.
 // It is called from many goroutines at once. The caller closes the result.
 type Backend interface {
 	Run(ctx context.Context, a containers.Action) (*containers.Result, error)
 }
+
+// LostError says that whoever ran an action came to an end before the action did, or
+// could no longer be reached. Nobody knows how far it got, and it is nobody's
+// fault: it is neither a failure of the producer nor one of the machine, and the
+// action is run again. Backends return it.
+type LostError struct {
+	Where string // who ran it, such as "worker 1234"
+	Why   string // what is known of its end
+}
+
+func (e *LostError) Error() string { return fmt.Sprintf("lost with %s: %s", e.Where, e.Why) }
 
 // Provider brings what an action's container is made of to this machine. It
 // is called from many goroutines at once, and only for what really runs.
@@ -286,10 +298,14 @@ func (b *build) do(ctx context.Context, t task) error {
 		return nil
 	}
 	if err != nil {
+		if context.Cause(ctx) != nil && done.Attempts > 0 {
+			done.Outcome, done.Err = Cancelled, context.Cause(ctx)
+			b.record(done)
+		}
 		return err
 	}
 	b.record(done)
-	if done.Outcome == Failed && !b.KeepGoing {
+	if done.Outcome.Unmade() && !b.KeepGoing {
 		b.sched.stop()
 	}
 	b.sched.finish(t, done.Outcome, done.Wall)
@@ -300,7 +316,7 @@ func (b *build) do(ctx context.Context, t task) error {
 func (b *build) record(done TileDone) {
 	b.mu.Lock()
 	b.result.Count.Add(done.Outcome)
-	if done.Outcome == Failed {
+	if done.Outcome.Unmade() {
 		e := &ActionError{Vertex: done.Vertex.Name, Action: done.Action, Err: done.Err}
 		if done.Vertex.Len() > 1 {
 			e.Tile = done.Tile.Box.String()

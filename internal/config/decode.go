@@ -301,16 +301,16 @@ func (r reader) staging(s *Staging, n *yamlfile.Node) {
 	})
 }
 
-// backendKinds are the backends that there are.
-var backendKinds = []string{"serial", "thread", "process"}
+// Backends are the kinds of backends that there are.
+var Backends = []string{"serial", "thread", "process"}
 
 func (r reader) backend(b *Backend, n *yamlfile.Node) {
 	if n.Kind == yamlfile.String {
-		b.Kind = yamlfile.OneOf(r.Report, n, "backend", backendKinds)
+		b.Kind = yamlfile.OneOf(r.Report, n, "backend", Backends)
 		return
 	}
 	r.Fields(n, "backend", yamlfile.Fields{
-		"kind":    func(n *yamlfile.Node) { b.Kind = yamlfile.OneOf(r.Report, n, "backend", backendKinds) },
+		"kind":    func(n *yamlfile.Node) { b.Kind = yamlfile.OneOf(r.Report, n, "backend", Backends) },
 		"workers": func(n *yamlfile.Node) { b.Workers = int(r.Int(n, 1, 4096)) },
 		"cpus":    yamlfile.Into(&b.CPUs, r.cpus),
 		"memory":  yamlfile.Into(&b.Memory, r.size),

@@ -317,15 +317,22 @@ func (p *Project) Executor(ctx context.Context) (*containers.Executor, error) {
 		return nil, err
 	}
 	p.executor = containers.NewExecutor(containers.ExecutorConfig{Runner: runner,
-		Staging: containers.NewStaging(containers.StagingConfig{Memory: p.File.Staging.Memory, Disk: p.File.Staging.Disk, Dir: sync.OnceValues(p.stage)})})
+		Staging: containers.NewStaging(containers.StagingConfig{Memory: p.File.Staging.Memory, Disk: p.File.Staging.Disk, Dir: p.Stage})})
 	return p.executor, nil
 }
 
-// stage makes the folder for what is too large for memory: in the cube or,
-// where there is none in a dry run, among temporary files.
-func (p *Project) stage() (string, error) {
+// Stage returns the folder for what is too large for memory, which it makes when
+// it is first asked for: in the cube or, where there is none in a dry run, among
+// temporary files.
+func (p *Project) Stage() (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	switch {
+	case p.staging != nil:
+		return p.staging.Dir, nil
+	case p.scratch != "":
+		return p.scratch, nil
+	}
 	if p.cube == nil {
 		var err error
 		p.scratch, err = os.MkdirTemp("", "cube-")

@@ -54,7 +54,8 @@ type jsonTile struct {
 	Error   string                  `json:"error,omitempty"`
 	Log     string                  `json:"log,omitempty"`
 	Known   bool                    `json:"known,omitempty"`
-	For     string                  `json:"for,omitempty"` // what is waited for, but for the same action
+	Lost    bool                    `json:"lost,omitempty"` // nobody saw the attempt's end
+	For     string                  `json:"for,omitempty"`  // what is waited for, but for the same action
 	Differs bool                    `json:"not_deterministic,omitempty"`
 }
 
@@ -79,7 +80,7 @@ func (j *JSON) Event(e solve.Event) error {
 		return j.line(l)
 	case solve.Retried:
 		l := newTile("retried", e.Vertex, e.Tile, e.Action)
-		l.Attempt, l.Error, l.Pause = e.Attempt, e.Err.Error(), e.Pause.Seconds()
+		l.Attempt, l.Error, l.Pause, l.Lost = e.Attempt, e.Err.Error(), e.Pause.Seconds(), e.Lost
 		return j.line(l)
 	case solve.TileDone:
 		return j.line(tileDone(e))
@@ -142,9 +143,10 @@ type jsonCount struct {
 	Hit     int64 `json:"hit"`
 	Failed  int64 `json:"failed"`
 	Blocked int64 `json:"blocked"`
+	Lost    int64 `json:"lost,omitempty"`
 }
 
-func newCount(c solve.Count) jsonCount { return jsonCount{c.Ran, c.Hit, c.Failed, c.Blocked} }
+func newCount(c solve.Count) jsonCount { return jsonCount{c.Ran, c.Hit, c.Failed, c.Blocked, c.Lost} }
 
 type jsonVertexDone struct {
 	Type       string                  `json:"type"`

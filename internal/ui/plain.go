@@ -38,9 +38,9 @@ func (p *Plain) Event(e solve.Event) error {
 			p.printf("%s: waiting for %s\n", e.Vertex.Name, e.For)
 		}
 	case solve.Retried:
-		p.printf("%s %s: attempt %d failed: %v; again in %s\n", e.Vertex.Name, e.Tile.Box, e.Attempt, e.Err, Took(e.Pause))
+		p.printf("%s %s: attempt %d %s: %v; again in %s\n", e.Vertex.Name, e.Tile.Box, e.Attempt, ended(e), e.Err, Took(e.Pause))
 	case solve.TileDone:
-		if e.Outcome == solve.Failed {
+		if e.Outcome.Unmade() {
 			p.failures.write(p.Err, e, Style{})
 		}
 		if e.Disagrees {
@@ -52,6 +52,14 @@ func (p *Plain) Event(e solve.Event) error {
 	return nil
 }
 
+// ended says how an attempt ended that another one follows.
+func ended(e solve.Retried) string {
+	if e.Lost {
+		return "was lost"
+	}
+	return "failed"
+}
+
 // vertexLine says what became of a vertex.
 func vertexLine(e solve.VertexDone) string {
 	c := e.Count
@@ -61,6 +69,9 @@ func vertexLine(e solve.VertexDone) string {
 	s := fmt.Sprintf("%-20s %d ran, %d known", e.Vertex.Name, c.Ran, c.Hit)
 	if c.Failed > 0 {
 		s += fmt.Sprintf(", %d failed", c.Failed)
+	}
+	if c.Lost > 0 {
+		s += fmt.Sprintf(", %d lost", c.Lost)
 	}
 	if c.Blocked > 0 {
 		s += fmt.Sprintf(", %d not tried", c.Blocked)
@@ -125,8 +136,8 @@ func summaryLine(s Summary, style Style) string {
 	c := s.Result.Count
 	took := Took(s.Took)
 	switch {
-	case c.Failed > 0:
-		return fmt.Sprintf("%s: %d failed, %d not tried, %d ran, %d known, in %s", style.Bad(s.Status), c.Failed, c.Blocked+s.Result.Untried, c.Ran, c.Hit, took)
+	case c.Failed+c.Lost > 0:
+		return fmt.Sprintf("%s: %d failed, %d not tried, %d ran, %d known, in %s", style.Bad(s.Status), c.Failed+c.Lost, c.Blocked+s.Result.Untried, c.Ran, c.Hit, took)
 	case s.Status != "succeeded":
 		return fmt.Sprintf("%s after %s: %d ran, %d known", style.Bad(s.Status), took, c.Ran, c.Hit)
 	case c.Ran == 0:

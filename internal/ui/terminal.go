@@ -130,7 +130,7 @@ func where(v *graph.Vertex, tile grid.Tile) string {
 }
 
 func (t *Terminal) tileDone(e solve.TileDone) {
-	if e.Outcome == solve.Failed {
+	if e.Outcome.Unmade() {
 		t.failures.write(&t.stay, e, t.conf.Style)
 	}
 	if e.Disagrees {
@@ -185,7 +185,7 @@ func (t *Terminal) vertexBar(p *progress.Vertex, columns int) string {
 	if p.Count.Hit > 0 {
 		text += fmt.Sprintf("  %s known", Count(p.Count.Hit))
 	}
-	if n := p.Count.Failed + p.Count.Blocked; n > 0 {
+	if n := p.Count.Failed + p.Count.Lost + p.Count.Blocked; n > 0 {
 		text += "  " + s.Bad(fmt.Sprintf("%s failed or not tried", Count(n)))
 	}
 	if mean := p.Pace.Mean(); mean > 0 {

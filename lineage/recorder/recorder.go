@@ -105,7 +105,7 @@ func (r *Recorder) Event(e solve.Event) {
 	case solve.Retried:
 		r.retried(e)
 	case solve.TileDone:
-		if (e.Outcome == solve.Ran || e.Outcome == solve.Failed) && !e.Repeated && !e.Action.IsZero() {
+		if (e.Outcome == solve.Ran || e.Outcome == solve.Cancelled || e.Outcome.Unmade()) && !e.Repeated && !e.Action.IsZero() {
 			r.action(e)
 		}
 	case solve.VertexDone:
@@ -125,7 +125,7 @@ func (r *Recorder) count(c solve.Count) {
 }
 
 func counts(c solve.Count) lineage.Counts {
-	return lineage.Counts{Actions: c.Sum(), Ran: c.Ran, Hits: c.Hit, Failed: c.Failed}
+	return lineage.Counts{Actions: c.Sum(), Ran: c.Ran, Hits: c.Hit, Failed: c.Failed + c.Lost}
 }
 
 // basis records, once, what the actions of a vertex have in common.
@@ -141,15 +141,15 @@ func (r *Recorder) action(e solve.TileDone) {
 	r.basis(e)
 	a := lineage.Action{
 		ID: e.Action, Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Tile: e.Tile.Box,
-		Started: e.Started, Status: lineage.Succeeded, Attempts: e.Attempts, Windows: e.Windows, Outputs: e.Outputs,
+		Started: e.Started, Status: lineage.Succeeded, Attempts: e.Attempts, Losses: e.Losses, Windows: e.Windows, Outputs: e.Outputs,
 		Usage:      lineage.Usage{Wall: e.Wall, User: e.Usage.User, System: e.Usage.System, MaxRSS: e.Usage.MaxRSS, Read: e.Read, Written: e.Written},
 		Unenforced: e.Unenforced, LogSize: int64(len(e.Log)),
 	}
 	if !e.Vertex.IsMerge() {
 		a.Sandbox = r.cfg.Sandbox
 	}
-	if e.Outcome == solve.Failed {
-		a.Status = lineage.Failed
+	if s, ok := map[solve.Outcome]lineage.Status{solve.Failed: lineage.Failed, solve.Lost: lineage.Lost, solve.Cancelled: lineage.Cancelled}[e.Outcome]; ok {
+		a.Status = s
 	}
 	if e.Err != nil {
 		a.Reason = e.Err.Error()

@@ -66,6 +66,7 @@ var rooms = map[string][]string{
 		"internal/source", "internal/project", "internal/proxy", "internal/ui", "internal/npy", "internal/yamlfile", "internal/survey", "internal/exchange",
 		"internal/compare", "internal/verify", "internal/live", "internal/progress"}, below...),
 	"cmd/cube-worker": {"containers"},
+	"cmd/cube-node":   {"graph/solve"},
 	"tests":           append([]string{"containers", "graph/solve", "images", "internal/config", "internal/project", "internal/peers"}, below...),
 }
 
