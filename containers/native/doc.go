@@ -40,7 +40,7 @@
 // A payload can still tell runs and hosts apart by what no namespace covers:
 // clocks (and boot time, by sysinfo), uname's release and version and other
 // values below /proc/sys, the CPU's own identification and the CPUs it may run
-// on, total memory by sysinfo, mount ids and device and inode numbers (in stat
+// on, total memory by sysinfo, how much memory the machine's sockets take (/proc/net/sockstat), mount ids and device and inode numbers (in stat
 // and /proc/self/mountinfo), and random numbers; without root, also the number
 // of the engine's user. A read-only bind goes through an overlay, so that
 // mountinfo does not show its source; a writable bind shows the source's path
