@@ -16,7 +16,15 @@
 // change stops where it makes no difference. When all tiles of a vertex are
 // there its outputs become versions; heads move once, at the end of the run.
 //
-// Tile edges are implicit. Tiles are handed out in order of time, row and
-// column, and a tile is ready when every tile of its inputs, up to the last
-// that its windows meet, is done; memory does not grow with their number.
+// A vertex that is not known differs from what its head was made of by a few
+// chunks of its inputs, most often. It begins with the head's version then, and
+// only the tiles that a change may reach become tasks.
+//
+// Tile edges are implicit: they follow from where tiles lie. Tiles are looked at
+// in order of time, row and column. One that is not ready waits for a single
+// tile of an input that is not done, and is looked at again when that is, so
+// that a tile which is late holds up only those that read it; as many wait as
+// workers may have use for, so that memory does not grow with the number of
+// tiles. What a long computation waits for goes first, and otherwise the vertex
+// nearest to the targets: few tiles are alive at a time.
 package solve
