@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -91,13 +92,23 @@ func (b *builder) writeCode(dir string, files []codeFile) error {
 	return nil
 }
 
+// write puts the file into the layer. What is no longer what the layer's key
+// says is an error: it must not be kept under that key.
 func (f *codeFile) write(t *layer.Tree) error {
 	r, err := f.open()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	return t.File(f.Path, r, f.size, f.Exec, true)
+	h := sha256.New()
+	err = t.File(f.Path, io.TeeReader(r, h), f.size, f.Exec, true)
+	if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && hex.EncodeToString(h.Sum(nil)) != f.Sum {
+		return fmt.Errorf("/%s changed while its image was made; try again", f.Path)
+	}
+	if more, _ := r.Read(make([]byte, 1)); err == nil && more > 0 {
+		return fmt.Errorf("/%s grew while its image was made; try again", f.Path)
+	}
+	return err
 }
 
 // files finds what the recipe's file rules copy.
