@@ -18,7 +18,12 @@ type Action struct {
 	Image   graph.Image
 	Request []byte // the very bytes of /cube/request.json
 	Inputs  []Input
+	// Sources are files that the action sees. Those that are parts of an indexed
+	// source differ from tile to tile.
 	Sources []SourceFile
+	// Secrets are files, too, that no key holds. Their values are taken out of
+	// Log, and out of what a Failure says.
+	Secrets []Secret
 	Outputs map[string]graph.RequestOutput // by role
 	CPUs    float64
 	Limits  graph.Resources
@@ -52,6 +57,12 @@ type Input struct {
 	Values []byte       // little-endian, C order; nil for kind: file
 	Digest graph.Digest // of Values, as the ActionID holds it; zero: not known
 	File   string       // host path, of kind: file
+}
+
+// Secret is a file's content and where the container finds it.
+type Secret struct {
+	Target string
+	Value  []byte
 }
 
 // SourceFile is a source's file on the host and where the container finds it.

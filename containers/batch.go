@@ -101,6 +101,9 @@ func (s *staged) kind() string {
 	for i := range p.Mounts {
 		m := &p.Mounts[i]
 		fmt.Fprintf(&b, " %d %q %q %t %d %t %q %t", m.Kind, m.Source, m.Target, m.Writable, m.Size, m.Keep, m.Dirs, m.Fill != nil)
+		if m.Kind == Content && m.Target != graph.RequestPath {
+			fmt.Fprintf(&b, " %s", graph.Sum(m.Content))
+		}
 		if m.Kind == Bind { // and not what has come to the same path since
 			var st unix.Stat_t
 			err := unix.Stat(m.Source, &st)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/secret"
 )
 
 // Executor runs actions: it stages what an action is given, has a [Runner] run
@@ -51,6 +52,31 @@ func (x *Executor) Close() error { return x.pool.close() }
 // Run runs an action to its end. A *Failure says that the producer failed;
 // the caller closes the result.
 func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {
+	if len(a.Secrets) > 0 {
+		return x.runHidden(ctx, a)
+	}
+	return x.run(ctx, a)
+}
+
+// runHidden runs an action whose secrets are shown to nobody else.
+func (x *Executor) runHidden(ctx context.Context, a Action) (*Result, error) {
+	var set secret.Set
+	for _, s := range a.Secrets {
+		set.Add(s.Value)
+	}
+	if a.Log != nil {
+		log := secret.NewLog(&set, a.Log)
+		defer log.Flush()
+		a.Log = log
+	}
+	result, err := x.run(ctx, a)
+	if f := (*Failure)(nil); errors.As(err, &f) {
+		f.Detail = set.Redact(f.Detail)
+	}
+	return result, err
+}
+
+func (x *Executor) run(ctx context.Context, a Action) (*Result, error) {
 	a.Limits.Disk = cmp.Or(a.Limits.Disk, graph.DefaultDisk)
 	st, err := x.stage(ctx, a)
 	if err != nil {
@@ -188,6 +214,9 @@ func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
 	a.Network.stage(st)
 	if err := x.stageInputs(ctx, st, a.Inputs); err != nil {
 		return nil, err
+	}
+	for _, s := range a.Secrets {
+		st.mount(Mount{Kind: Content, Target: s.Target, Content: s.Value})
 	}
 	for _, s := range a.Sources {
 		st.mount(Mount{Kind: Bind, Source: s.Path, Target: s.Target})

@@ -80,9 +80,9 @@ type Preimage struct {
 }
 
 // Preimage rebuilds the preimage of the action of a tile that read these
-// windows, and checks that it is that of an id: it is [ErrPreimage] where it is
+// windows and parts, and checks that it is that of an id: it is [ErrPreimage] where it is
 // not.
-func (b Basis) Preimage(id ActionID, tile grid.Box, windows map[string]Digest) (*Preimage, error) {
+func (b Basis) Preimage(id ActionID, tile grid.Box, windows map[string]Digest, parts Parts) (*Preimage, error) {
 	if err := b.valid(tile); err != nil {
 		return nil, fmt.Errorf("action %s: %w: %w", id.Short(), err, ErrPreimage)
 	}
@@ -93,13 +93,13 @@ func (b Basis) Preimage(id ActionID, tile grid.Box, windows map[string]Digest) (
 	}
 	p := &Preimage{Shared: raw}
 	t := grid.Tile{Box: tile}
-	if _, p.Request, err = v.Request(b.Shared, shared, t, v.Windows(t)); err != nil {
+	if _, p.Request, err = v.Request(b.Shared, shared, t, v.Windows(t), parts); err != nil {
 		return nil, err
 	}
 	if windows == nil {
 		windows = map[string]Digest{}
 	}
-	p.Action = Action{Shared: shared, Request: Sum(p.Request), Windows: windows}
+	p.Action = Action{Shared: shared, Request: Sum(p.Request), Windows: windows, Parts: parts}
 	got, bytes, err := p.Action.ID()
 	if err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ func FuzzBasis(f *testing.F) {
 		if json.Unmarshal(raw, &b) != nil {
 			return
 		}
-		_, err := b.Preimage(Digest{1}, grid.Box{Y: grid.Range{Lo: lo, Hi: hi}, X: grid.Range{Lo: lo, Hi: hi}}, nil)
+		_, err := b.Preimage(Digest{1}, grid.Box{Y: grid.Range{Lo: lo, Hi: hi}, X: grid.Range{Lo: lo, Hi: hi}}, nil, nil)
 		if err == nil {
 			t.Error("it comes to an id that it cannot have")
 		}
@@ -42,7 +42,7 @@ func TestABasisOfAnotherTileIsRefused(t *testing.T) {
 	spec := VarSpec{Name: "a"}.WithDefaults()
 	g := grid.Grid{Lattice: grid.Lattice{CRS: "EPSG:32613", DX: 30, DY: 30}, Box: grid.Box{Y: grid.Range{Hi: 4}, X: grid.Range{Hi: 4}}}
 	b := Basis{Shared: Shared{KeyVersion: 1, Outputs: []VarSpec{spec}}, Grid: g, Box: g.Box, Outputs: []BasisOutput{{Spec: spec, Grid: g}}}
-	if _, err := b.Preimage(Digest{1}, g.Box, nil); !errors.Is(err, ErrPreimage) {
+	if _, err := b.Preimage(Digest{1}, g.Box, nil, nil); !errors.Is(err, ErrPreimage) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -55,7 +55,7 @@ func FetchRequest(params json.RawMessage, sources map[string]SourceKey, g grid.G
 		params = json.RawMessage("{}")
 	}
 	return Canonical(Request{Version: RequestVersion, Operation: OpFetch, Params: params, Tile: &box, Grid: NewRequestGrid(g, box),
-		Inputs: map[string]RequestInput{}, Sources: requestSources(Shared{Sources: sources}), Outputs: FetchOutputs(m)})
+		Inputs: map[string]RequestInput{}, Sources: requestSources(Shared{Sources: sources}, nil), Outputs: FetchOutputs(m)})
 }
 
 // FetchOutputs is what operation fetch asks for: a file for each source, which

@@ -56,6 +56,9 @@ type EngineVersions struct {
 type SourceKey struct {
 	SHA256 Digest `json:"sha256"`
 	Ext    string `json:"ext,omitempty"`
+	// Parts says that each action sees parts of the source, which it names
+	// itself; then neither the whole nor its extension is seen.
+	Parts bool `json:"parts,omitempty"`
 }
 
 // Host is what an ActionID may hold of the machine.
@@ -88,11 +91,15 @@ func (v *Vertex) Shared(ws *Workspace, host Host) (Shared, error) {
 	}
 	s.Sources = map[string]SourceKey{}
 	for role, name := range inst.Sources {
+		if inst.Manifest.Indexes(role) {
+			s.Sources[role] = SourceKey{Parts: true}
+			continue
+		}
 		src := ws.Sources[name]
 		if src.SHA256.IsZero() {
 			return s, fmt.Errorf("%s: source %s is not pinned", v.Name, name)
 		}
-		s.Sources[role] = SourceKey{src.SHA256, src.Ext}
+		s.Sources[role] = SourceKey{SHA256: src.SHA256, Ext: src.Ext}
 	}
 	return s, nil
 }
@@ -114,7 +121,12 @@ type Action struct {
 	Shared  Digest            `json:"shared"`
 	Request Digest            `json:"request"` // of the request's bytes
 	Windows map[string]Digest `json:"windows"` // by role; of a merge by place
+	Parts   Parts             `json:"parts,omitempty"`
 }
+
+// Parts are the parts of indexed sources that an action sees, by role and in
+// order.
+type Parts map[string][]Digest
 
 // ID returns the action's identity, and its preimage.
 func (a Action) ID() (ActionID, []byte, error) { return hashCanonical("cube.action", a) }
@@ -125,6 +137,7 @@ type Cover struct {
 	Shared  Digest                 `json:"shared"`
 	Request Digest                 `json:"request"`
 	Windows map[string]CoverWindow `json:"windows"`
+	Parts   Parts                  `json:"parts,omitempty"`
 }
 
 // CoverWindow names the chunks that a window touches, and how they lie.
@@ -144,14 +157,15 @@ func (c Cover) Key() (Digest, error) { return digestCanonical("cube.cover", c) }
 // Derivation is everything that decides a vertex's output versions: the shared
 // part of its actions, how its domain is cut, and the versions that it reads.
 type Derivation struct {
-	Shared  Shared            `json:"shared"`
-	Lattice grid.Lattice      `json:"lattice"`
-	Time    grid.TimeAxis     `json:"time"`
-	Box     grid.Box          `json:"box"`
-	Domain  grid.Range        `json:"domain_time"` // what a static output sees of time
-	Tiling  grid.Tiling       `json:"tiling"`
-	Chunks  []grid.Tiling     `json:"chunks,omitempty"` // by output, of those that are arrays: how they are stored
-	Inputs  []DerivationInput `json:"inputs,omitempty"`
+	Shared  Shared              `json:"shared"`
+	Lattice grid.Lattice        `json:"lattice"`
+	Time    grid.TimeAxis       `json:"time"`
+	Box     grid.Box            `json:"box"`
+	Domain  grid.Range          `json:"domain_time"` // what a static output sees of time
+	Tiling  grid.Tiling         `json:"tiling"`
+	Chunks  []grid.Tiling       `json:"chunks,omitempty"` // by output, of those that are arrays: how they are stored
+	Inputs  []DerivationInput   `json:"inputs,omitempty"`
+	Parts   map[string]PartsKey `json:"parts,omitempty"` // by role, of indexed sources
 }
 
 // DerivationInput is one bound need: its role, what is asked of the window,
@@ -184,11 +198,11 @@ func (v *Vertex) Derivation(s Shared, versions []Digest) Derivation {
 
 // Request returns what the container of a tile's action is told, and the same
 // as canonical JSON: the bytes that it finds.
-func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Window) (*Request, []byte, error) {
+func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Window, parts Parts) (*Request, []byte, error) {
 	box := tile.Box
 	r := &Request{Version: RequestVersion, Operation: OpRun, Params: s.Params, Seed: seed(shared, box),
 		Tile: &box, Grid: NewRequestGrid(v.Grid, box),
-		Inputs: map[string]RequestInput{}, Outputs: map[string]RequestOutput{}, Sources: requestSources(s)}
+		Inputs: map[string]RequestInput{}, Outputs: map[string]RequestOutput{}, Sources: requestSources(s, parts)}
 	if len(r.Params) == 0 {
 		r.Params = json.RawMessage("{}")
 	}
@@ -210,7 +224,7 @@ func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Wind
 // InspectRequest returns what a producer is told that describes its source.
 func InspectRequest(s Shared) ([]byte, error) {
 	return Canonical(Request{Version: RequestVersion, Operation: OpInspect, Params: s.Params,
-		Inputs: map[string]RequestInput{}, Sources: requestSources(s),
+		Inputs: map[string]RequestInput{}, Sources: requestSources(s, nil),
 		Outputs: InspectOutputs()})
 }
 
@@ -221,10 +235,35 @@ func InspectOutputs() map[string]RequestOutput {
 	return map[string]RequestOutput{InspectionRole: {Path: dir, File: dir + "/" + InspectionFile, Kind: File}}
 }
 
-func requestSources(s Shared) map[string]RequestSource {
+// IndexRequest returns what a producer is told that splits its source.
+func IndexRequest(s Shared) ([]byte, error) {
+	return Canonical(Request{Version: RequestVersion, Operation: OpIndex, Params: s.Params,
+		Inputs: map[string]RequestInput{}, Sources: requestSources(s, nil),
+		Outputs: IndexOutputs()})
+}
+
+// IndexOutputs is what operation index asks for: a file that holds an [Index]
+// as JSON, and one that holds the parts.
+func IndexOutputs() map[string]RequestOutput {
+	index, parts := OutputDir+"/"+IndexRole, OutputDir+"/"+PartsRole
+	return map[string]RequestOutput{
+		IndexRole: {Path: index, File: index + "/" + InspectionFile, Kind: File},
+		PartsRole: {Path: parts, File: parts + "/data", Kind: File},
+	}
+}
+
+func requestSources(s Shared, parts Parts) map[string]RequestSource {
 	out := map[string]RequestSource{}
 	for _, role := range slices.Sorted(maps.Keys(s.Sources)) {
 		dir := SourceDir + "/" + role
+		if s.Sources[role].Parts {
+			files := make([]string, len(parts[role]))
+			for i := range files {
+				files[i] = fmt.Sprintf("%s/%04d", dir, i)
+			}
+			out[role] = RequestSource{Path: dir, Parts: files}
+			continue
+		}
 		out[role] = RequestSource{Path: dir, File: dir + "/data" + s.Sources[role].Ext}
 	}
 	return out

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -133,6 +134,11 @@ func (m Manifest) WithDefaults() Manifest {
 	}
 	m.Needs, m.Produces = needs, outs
 	return m
+}
+
+// Indexes reports whether the producer splits the source of a role into parts.
+func (m *Manifest) Indexes(role string) bool {
+	return slices.ContainsFunc(m.Sources, func(s SourceNeed) bool { return s.Name == role && s.Index })
 }
 
 // Output returns the spec of a role that the producer produces, or nil.

@@ -17,6 +17,7 @@ type Outline struct {
 	Tiling  grid.Tiling
 	Chunks  []grid.Tiling // by output, of those that are arrays
 	Inputs  []OutlineInput
+	Parts   map[string]PartsKey // by role, of indexed sources
 }
 
 // OutlineInput is an input of an [Outline]: its role, "" in a merge, and the
@@ -29,17 +30,18 @@ type OutlineInput struct {
 // ReadOutline reads the outline of a derivation from its preimage.
 func ReadOutline(preimage []byte) (Outline, error) {
 	var d struct {
-		Shared  json.RawMessage `json:"shared"`
-		Lattice grid.Lattice    `json:"lattice"`
-		Box     grid.Box        `json:"box"`
-		Tiling  grid.Tiling     `json:"tiling"`
-		Chunks  []grid.Tiling   `json:"chunks"`
-		Inputs  []OutlineInput  `json:"inputs"`
+		Shared  json.RawMessage     `json:"shared"`
+		Lattice grid.Lattice        `json:"lattice"`
+		Box     grid.Box            `json:"box"`
+		Tiling  grid.Tiling         `json:"tiling"`
+		Chunks  []grid.Tiling       `json:"chunks"`
+		Inputs  []OutlineInput      `json:"inputs"`
+		Parts   map[string]PartsKey `json:"parts"`
 	}
 	if err := json.Unmarshal(preimage, &d); err != nil {
 		return Outline{}, fmt.Errorf("preimage of a derivation: %w", err)
 	}
-	o := Outline{Lattice: d.Lattice, Box: d.Box, Tiling: d.Tiling, Chunks: d.Chunks, Inputs: d.Inputs}
+	o := Outline{Lattice: d.Lattice, Box: d.Box, Tiling: d.Tiling, Chunks: d.Chunks, Inputs: d.Inputs, Parts: d.Parts}
 	if len(d.Shared) == 0 {
 		return o, fmt.Errorf("preimage of a derivation: nothing is shared")
 	}

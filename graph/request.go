@@ -14,10 +14,12 @@ const (
 	SecretDir      = "/cube/secrets"
 	OutputDir      = "/cube/out"
 	ScratchDir     = "/cube/scratch"
-	CheckpointDir  = "/cube/checkpoint"            // where the contract asks for it; kept from one attempt to the next
-	ArrayFile      = "data.npy"                    // of a window or output in format npy
-	InspectionRole = "inspection"                  // the one output of operation inspect
-	InspectionFile = "data.json"                   // of the output "inspection" of operation inspect
+	CheckpointDir  = "/cube/checkpoint" // where the contract asks for it; kept from one attempt to the next
+	ArrayFile      = "data.npy"         // of a window or output in format npy
+	InspectionRole = "inspection"       // the one output of operation inspect
+	InspectionFile = "data.json"        // of the output "inspection" of operation inspect, and of "index" of operation index
+	IndexRole      = "index"            // the two outputs of operation index
+	PartsRole      = "parts"
 	AuthorityPath  = "/cube/network/authority.pem" // whom operation fetch is to trust, in PEM
 )
 
@@ -29,6 +31,7 @@ const (
 	OpRun     = "run"     // compute the outputs of one tile
 	OpInspect = "inspect" // describe the source, as an [Inspection]
 	OpFetch   = "fetch"   // bring in, over the network, the sources that the contract says it fetches
+	OpIndex   = "index"   // split the source into parts, as an [Index] says
 )
 
 // Request is /cube/request.json: everything that a producer is told. Its bytes
@@ -84,10 +87,12 @@ type RequestInput struct {
 	Grid    *RequestGrid `json:"grid,omitempty"` // of the window
 }
 
-// RequestSource says where a source's file is.
+// RequestSource says where a source's file is; of an indexed source, where the
+// files of the parts are that the tile meets, which may be none.
 type RequestSource struct {
-	Path string `json:"path"`
-	File string `json:"file"`
+	Path  string   `json:"path"`
+	File  string   `json:"file,omitempty"`
+	Parts []string `json:"parts,omitzero"`
 }
 
 // RequestOutput says what is to be written where.

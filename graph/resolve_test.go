@@ -297,7 +297,7 @@ func TestALargerDomainKeepsTheRequestsOfItsTiles(t *testing.T) {
 		d, _, _ := s.Digest()
 		out := map[string]grid.Box{}
 		for tile := range v.Tiles() {
-			_, r, err := v.Request(s, d, tile, v.Windows(tile))
+			_, r, err := v.Request(s, d, tile, v.Windows(tile), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

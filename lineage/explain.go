@@ -154,6 +154,8 @@ func whole(path []string, a, b any) (Change, bool) {
 		return layersChange(a, b), true
 	case is(path, "box"):
 		return sized(ChangedGrid, "domain", box(a), box(b), ""), true
+	case is(path, "parts", "*"):
+		return partsChange(path[1], a, b), true
 	case is(path, "domain_time"):
 		return sized(ChangedGrid, "time range", "steps "+span(a), span(b), ""), true
 	case is(path, "tiling"):
@@ -170,6 +172,24 @@ func whole(path []string, a, b any) (Change, bool) {
 		return tell(path, a, b), oneSided
 	}
 	return Change{}, false
+}
+
+// partsChange is a change of which parts of an indexed source there are.
+func partsChange(role string, a, b any) Change {
+	count := func(v any) string {
+		m, _ := v.(map[string]any)
+		return fmt.Sprintf("%v parts", m["count"])
+	}
+	c := Change{What: ChangedSource, Name: role, Old: count(a), New: count(b)}
+	switch {
+	case a == nil:
+		c.Old, c.Sentence = "", fmt.Sprintf("source %s is now read by parts: %s", role, c.New)
+	case b == nil:
+		c.New, c.Sentence = "", fmt.Sprintf("source %s is no longer read by parts, of which there were %s", role, c.Old)
+	default:
+		c.Sentence = fmt.Sprintf("parts of source %s changed: it had %s, and has %s; tiles that meet none of the changed ones stay", role, c.Old, c.New)
+	}
+	return c
 }
 
 // is reports whether a path has these steps; "*" is any one step.

@@ -22,7 +22,7 @@ func (s *Store) Preimage(a Action) (*graph.Preimage, error) {
 			return nil, fmt.Errorf("action %s: %w", a.ID.Short(), err)
 		}
 		if b.Instance == a.Instance && b.Grid == a.Grid {
-			return b.Basis.Preimage(a.ID, a.Tile, a.Windows)
+			return b.Basis.Preimage(a.ID, a.Tile, a.Windows, a.Parts)
 		}
 	}
 	return nil, fmt.Errorf("action %s of run %s: %w", a.ID.Short(), a.Run, ErrNoBasis)

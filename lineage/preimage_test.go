@@ -23,7 +23,7 @@ func based(t *testing.T, b graph.Basis, window string) Action {
 	t.Helper()
 	a := Action{Instance: "slope", Grid: "default", Tile: grid.Box{Y: grid.Range{Hi: 4}, X: grid.Range{Hi: 4}}, Status: Succeeded, Started: noon,
 		Windows: map[string]graph.Digest{"elevation": digest(window)}}
-	p, err := b.Preimage(graph.ActionID{}, a.Tile, a.Windows)
+	p, err := b.Preimage(graph.ActionID{}, a.Tile, a.Windows, a.Parts)
 	if !errors.Is(err, graph.ErrPreimage) || p != nil {
 		t.Fatalf("an id of zeros: %v", err)
 	}
@@ -41,7 +41,7 @@ func idOf(t *testing.T, b graph.Basis, a Action) graph.ActionID {
 	shared, _, err := b.Shared.Digest()
 	must(t, err)
 	tile := grid.Tile{Box: a.Tile}
-	_, request, err := v.Request(b.Shared, shared, tile, v.Windows(tile))
+	_, request, err := v.Request(b.Shared, shared, tile, v.Windows(tile), nil)
 	must(t, err)
 	id, _, err := graph.Action{Shared: shared, Request: graph.Sum(request), Windows: a.Windows}.ID()
 	must(t, err)

@@ -242,6 +242,7 @@ type Action struct {
 	Failures []Failure `json:"failures,omitempty"`
 	// Windows and Outputs are the digests of what it read and made, by role.
 	Windows    map[string]graph.Digest `json:"windows,omitempty"`
+	Parts      graph.Parts             `json:"parts,omitempty"` // of indexed sources, that it saw
 	Outputs    map[string]graph.Digest `json:"outputs,omitempty"`
 	Sandbox    string                  `json:"sandbox,omitempty"`
 	Host       string                  `json:"host,omitempty"`       // where it ran, if not where the run was started

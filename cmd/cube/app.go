@@ -60,7 +60,7 @@ func (a *app) open(f projectFlags, step func(string)) (*project.Project, error) 
 		return nil, err
 	}
 	p, err := project.Open(project.Config{Dir: a.dir, Cache: cache, Sets: f.sets, Folders: filepath.SplitList(a.env("CUBE_SOURCES")),
-		Locked: f.locked, Offline: f.offline, DryRun: f.dryRun, Known: f.known, Update: f.update, Runner: a.sandbox, Notice: a.notice, Step: step, Upstream: a.upstream()})
+		Locked: f.locked, Offline: f.offline, DryRun: f.dryRun, Known: f.known, Update: f.update, S3: a.s3(), Env: a.env, Runner: a.sandbox, Notice: a.notice, Step: step, Upstream: a.upstream()})
 	a.project = p
 	return p, err
 }

@@ -30,7 +30,7 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 		return j.done(Blocked, nil), err
 	}
 	done = j.done(Ran, nil)
-	done.Shared, done.Request, done.Windows, done.Started = &j.shared, j.action.Request, j.action.Windows, time.Now()
+	done.Shared, done.Request, done.Windows, done.Parts, done.Started = &j.shared, j.action.Request, j.action.Windows, j.action.Parts, time.Now()
 	done.Read = j.given()
 	if j.IsMerge() {
 		return b.runMerge(ctx, j, done)

@@ -98,6 +98,7 @@ func (b *build) derivation(v *vertex) (graph.Digest, []byte, []graph.Digest, err
 // derive describes the vertex for the given input versions.
 func (b *build) derive(v *vertex, inputs []graph.Digest) graph.Derivation {
 	d := v.Derivation(v.shared, inputs)
+	d.Parts = v.partsKeys
 	for _, o := range v.Outputs {
 		if o.Spec.Kind != graph.File {
 			d.Chunks = append(d.Chunks, b.layout(v, o).Chunk)

@@ -82,6 +82,7 @@ type TileDone struct {
 	Shared     *graph.Shared // what all actions of the vertex share
 	Request    graph.Digest
 	Windows    map[string]graph.Digest // by role
+	Parts      graph.Parts             // of indexed sources, that it saw
 	Outputs    map[string]graph.Digest // by role: of the tile's values
 	Started    time.Time
 	Wall       time.Duration // staging to commit

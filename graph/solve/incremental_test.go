@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
@@ -302,7 +303,13 @@ func (s *story) provider() Provider {
 type oneSource string
 
 func (oneSource) Layers(context.Context, *graph.Instance) ([]string, error) { return nil, nil }
-func (o oneSource) Source(context.Context, graph.Source) (string, error)    { return string(o), nil }
+func (oneSource) Part(context.Context, *graph.Instance, string, graph.Digest) (string, error) {
+	return "", nil
+}
+func (oneSource) Secrets(context.Context, *graph.Instance) ([]containers.Secret, error) {
+	return nil, nil
+}
+func (o oneSource) Source(context.Context, graph.Source) (string, error) { return string(o), nil }
 
 // readable reads the whole of a version.
 func (s *story) readable(db *cube.Cube, name string, d graph.Digest) {

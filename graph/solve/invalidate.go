@@ -264,6 +264,7 @@ func readBy(c *cube.Cube, derivation graph.Digest, s graph.Shared, v *graph.Vert
 	}
 	then := v.Derivation(s, versions)
 	then.Chunks = o.Chunks // how it was stored changes no recipe
+	then.Parts = o.Parts   // nor does what there was of a source
 	key, _, err := then.Key()
 	if err != nil || key != derivation {
 		return nil, err

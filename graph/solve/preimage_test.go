@@ -25,7 +25,7 @@ func rebuilding(t *testing.T, then func(Event) error) func(Event) error {
 				}
 				bases[done.Vertex] = b
 			}
-			p, err := b.Preimage(done.Action, done.Tile.Box, done.Windows)
+			p, err := b.Preimage(done.Action, done.Tile.Box, done.Windows, done.Parts)
 			if err != nil {
 				t.Errorf("%s tile %s: %v", done.Vertex.Name, done.Tile.Box, err)
 			} else if p.Action.Request != done.Request || graph.Sum(p.Request) != done.Request {
@@ -51,16 +51,16 @@ func TestAPreimageIsThatOfItsActionAlone(t *testing.T) {
 		}
 		seen++
 		b := done.Vertex.Basis(*done.Shared)
-		if _, err := b.Preimage(done.Action, done.Tile.Box, done.Windows); err != nil {
+		if _, err := b.Preimage(done.Action, done.Tile.Box, done.Windows, done.Parts); err != nil {
 			t.Error(err)
 		}
 		other := done.Tile.Box
 		other.X.Hi--
-		if _, err := b.Preimage(done.Action, other, done.Windows); err == nil {
+		if _, err := b.Preimage(done.Action, other, done.Windows, done.Parts); err == nil {
 			t.Error("another tile comes to the same action")
 		}
 		b.Shared.Salt++
-		if _, err := b.Preimage(done.Action, done.Tile.Box, done.Windows); err == nil {
+		if _, err := b.Preimage(done.Action, done.Tile.Box, done.Windows, done.Parts); err == nil {
 			t.Error("another salt comes to the same action")
 		}
 	}

@@ -25,7 +25,13 @@ import (
 type noImages struct{}
 
 func (noImages) Layers(context.Context, *graph.Instance) ([]string, error) { return nil, nil }
-func (noImages) Source(context.Context, graph.Source) (string, error)      { return "", nil }
+func (noImages) Part(context.Context, *graph.Instance, string, graph.Digest) (string, error) {
+	return "", nil
+}
+func (noImages) Secrets(context.Context, *graph.Instance) ([]containers.Secret, error) {
+	return nil, nil
+}
+func (noImages) Source(context.Context, graph.Source) (string, error) { return "", nil }
 
 // constant is a backend whose actions do nothing: every cell of a tile is 1.
 // All chunks are one object, so that what is measured is the engine and not the

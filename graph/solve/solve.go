@@ -45,6 +45,11 @@ type Provider interface {
 	Layers(ctx context.Context, inst *graph.Instance) ([]string, error)
 	// Source returns a file that holds the source's bytes.
 	Source(ctx context.Context, s graph.Source) (string, error)
+	// Part returns a file that holds a part of the indexed source that an
+	// instance has in a role.
+	Part(ctx context.Context, inst *graph.Instance, role string, part graph.Digest) (string, error)
+	// Secrets returns the secrets that an instance is given.
+	Secrets(ctx context.Context, inst *graph.Instance) ([]containers.Secret, error)
 }
 
 // Reserver hands out what all builds of a machine share. Its methods are called
@@ -189,17 +194,19 @@ type build struct {
 // vertex is what a build knows of one vertex.
 type vertex struct {
 	*graph.Vertex
-	place    int // in the plan
-	shared   graph.Shared
-	digest   graph.Digest // of shared
-	started  time.Time
-	arrays   []cube.Array    // by output; builders, and versions once it is complete
-	builders []*cube.Builder // by output; nil until the first tile, and of files
-	bases    []*cube.Version // by output; that the builders begin with, nil where with nothing
-	files    []*cube.File    // by output; of kind: file, once it is there
-	once     sync.Once
-	broken   error          // that kept once from making the builders
-	versions []graph.Digest // by output; set once it is complete
+	place     int // in the plan
+	shared    graph.Shared
+	digest    graph.Digest              // of shared
+	placed    map[string]*graph.Placed  // by role, of indexed sources
+	partsKeys map[string]graph.PartsKey // the same, as the derivation has them
+	started   time.Time
+	arrays    []cube.Array    // by output; builders, and versions once it is complete
+	builders  []*cube.Builder // by output; nil until the first tile, and of files
+	bases     []*cube.Version // by output; that the builders begin with, nil where with nothing
+	files     []*cube.File    // by output; of kind: file, once it is there
+	once      sync.Once
+	broken    error          // that kept once from making the builders
+	versions  []graph.Digest // by output; set once it is complete
 
 	last []atomic.Pointer[view] // by input: the window that was read last
 }
@@ -219,7 +226,11 @@ func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.verts[v] = &vertex{Vertex: v, place: i, shared: s, digest: d,
+		placed, keys, err := place(v)
+		if err != nil {
+			return nil, err
+		}
+		b.verts[v] = &vertex{Vertex: v, place: i, shared: s, digest: d, placed: placed, partsKeys: keys,
 			arrays: make([]cube.Array, len(v.Outputs)), builders: make([]*cube.Builder, len(v.Outputs)), files: make([]*cube.File, len(v.Outputs)), last: make([]atomic.Pointer[view], len(v.Inputs))}
 	}
 	return b, nil

@@ -148,7 +148,13 @@ func at(in containers.Input, t, y, x int64) (float32, bool) {
 type nothing struct{}
 
 func (nothing) Layers(context.Context, *graph.Instance) ([]string, error) { return nil, nil }
-func (nothing) Source(context.Context, graph.Source) (string, error)      { return "", nil }
+func (nothing) Part(context.Context, *graph.Instance, string, graph.Digest) (string, error) {
+	return "", nil
+}
+func (nothing) Secrets(context.Context, *graph.Instance) ([]containers.Secret, error) {
+	return nil, nil
+}
+func (nothing) Source(context.Context, graph.Source) (string, error) { return "", nil }
 
 // chain is a workspace in which base → one → two, each with a halo of one.
 func chain() *graph.Workspace {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/cubebuild/cube/containers"
@@ -20,6 +22,7 @@ type job struct {
 	*vertex
 	tile    grid.Tile
 	windows []graph.Window
+	parts   graph.Parts
 	arrays  []cube.Array // by window
 	request []byte
 	told    *graph.Request      // what request says
@@ -146,10 +149,13 @@ func (b *build) layout(v *vertex, o *graph.Output) cube.Layout {
 
 // describe makes the request and the cover key.
 func (b *build) describe(ctx context.Context, j *job) (err error) {
-	if j.told, j.request, err = j.Request(j.shared, j.digest, j.tile, j.windows); err != nil {
+	if j.parts, err = j.partsOf(j.tile); err != nil {
 		return err
 	}
-	cover := graph.Cover{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.CoverWindow{}}
+	if j.told, j.request, err = j.Request(j.shared, j.digest, j.tile, j.windows, j.parts); err != nil {
+		return err
+	}
+	cover := graph.Cover{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.CoverWindow{}, Parts: j.parts}
 	for i, w := range j.windows {
 		a, cw, err := b.coverWindow(ctx, w)
 		if err != nil {
@@ -213,7 +219,7 @@ func (b *build) coverHit(ctx context.Context, j *job) (bool, error) {
 
 // read reads and hashes the exact windows, and so knows the ActionID.
 func (b *build) read(ctx context.Context, j *job) error {
-	j.action = graph.Action{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.Digest{}}
+	j.action = graph.Action{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.Digest{}, Parts: j.parts}
 	for i, w := range j.windows {
 		if f, ok := fileOf(j.arrays[i]); ok {
 			j.values = append(j.values, nil)
@@ -369,12 +375,11 @@ func (b *build) containerAction(ctx context.Context, j *job) (containers.Action,
 	if a.Layers, err = b.Provider.Layers(ctx, inst); err != nil {
 		return a, err
 	}
-	for role, name := range inst.Sources {
-		path, err := b.Provider.Source(ctx, b.ws.Sources[name])
-		if err != nil {
-			return a, fmt.Errorf("source %s: %w", name, err)
-		}
-		a.Sources = append(a.Sources, containers.SourceFile{Path: path, Target: req.Sources[role].File})
+	if a.Secrets, err = b.Provider.Secrets(ctx, inst); err != nil {
+		return a, err
+	}
+	if a.Sources, err = b.sources(ctx, j); err != nil {
+		return a, err
 	}
 	for i, w := range j.windows {
 		in := containers.Input{Role: w.Binding.Role, Window: req.Inputs[w.Binding.Role],
@@ -387,6 +392,30 @@ func (b *build) containerAction(ctx context.Context, j *job) (containers.Action,
 		a.Inputs = append(a.Inputs, in)
 	}
 	return a, nil
+}
+
+// sources are the files of sources that the container is shown: a whole one, or
+// the parts that the tile meets.
+func (b *build) sources(ctx context.Context, j *job) (files []containers.SourceFile, err error) {
+	for _, role := range slices.Sorted(maps.Keys(j.Instance.Sources)) {
+		name, told := j.Instance.Sources[role], j.told.Sources[role]
+		if j.placed[role] == nil {
+			path, err := b.Provider.Source(ctx, b.ws.Sources[name])
+			if err != nil {
+				return nil, fmt.Errorf("source %s: %w", name, err)
+			}
+			files = append(files, containers.SourceFile{Path: path, Target: told.File})
+			continue
+		}
+		for i, part := range j.parts[role] {
+			path, err := b.Provider.Part(ctx, j.Instance, role, part)
+			if err != nil {
+				return nil, fmt.Errorf("part %s of source %s: %w", part.Short(), name, err)
+			}
+			files = append(files, containers.SourceFile{Path: path, Target: told.Parts[i]})
+		}
+	}
+	return files, nil
 }
 
 // commit stores the outputs of an action as one result. Where another build

@@ -18,6 +18,7 @@ import (
 type ResolvedProducer struct {
 	Manifest graph.Manifest
 	Image    graph.Image
+	Parts    map[string][]graph.Part // role → the parts of a source that the producer indexes
 }
 
 // Workspace puts a workspace together from its file, its lock (nil: none) and
@@ -230,7 +231,7 @@ func (a assembly) instance(p Producer, res ResolvedProducer) graph.Instance {
 	if p.CPUs > 0 {
 		m.Capabilities.CPUs = p.CPUs
 	}
-	inst := graph.Instance{Name: p.Name, Image: res.Image, Manifest: m, Sources: withFetched(p, m), Secrets: p.Secrets, In: p.In, Out: p.Out,
+	inst := graph.Instance{Name: p.Name, Image: res.Image, Manifest: m, Sources: withFetched(p, m), Secrets: p.Secrets, Parts: res.Parts, In: p.In, Out: p.Out,
 		Grid: p.Grid, Tiling: p.Tiles, Resources: p.Resources, Scarce: p.Scarce, Retry: p.Retry, Salt: a.lock.Salts[p.Name]}
 	a.roles(p, m)
 	a.sourceRoles(p, m)

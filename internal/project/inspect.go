@@ -92,29 +92,41 @@ func (pr *preparation) question(inst *config.Producer, role string) (question, e
 	return q, err
 }
 
+// asked is what a driver is asked of a source, as the action that it is.
+type asked struct {
+	shared  graph.Shared
+	request []byte
+	id      graph.ActionID
+}
+
+// asked makes the action of a question, and the driver's image.
+func (pr *preparation) asked(ctx context.Context, q question, key graph.SourceKey, request func(graph.Shared) ([]byte, error)) (a asked, err error) {
+	made := pr.producers[q.inst.Name]
+	if err := pr.image(ctx, q.inst.Image, made, map[string]*images.Image{}); err != nil {
+		return a, fmt.Errorf("image of %s: %w", q.inst.Name, err)
+	}
+	image := imageOf(made.image)
+	a.shared = graph.Shared{KeyVersion: graph.KeyVersion, Params: q.params, CPUs: 1, Image: &image, Serves: made.manifest.Capabilities.Serves(),
+		Engine: graph.EngineVersions{Staging: graph.StagingVersion}, Sources: map[string]graph.SourceKey{q.role: key}}
+	if a.request, err = request(a.shared); err != nil {
+		return a, err
+	}
+	digest, _, err := a.shared.Digest()
+	if err != nil {
+		return a, err
+	}
+	a.id, _, err = graph.Action{Shared: digest, Request: graph.Sum(a.request)}.ID()
+	return a, err
+}
+
 // inspection returns what a driver says of a source, from the user's cache
 // where it has been asked before.
 func (pr *preparation) inspection(ctx context.Context, q question, key graph.SourceKey) (*graph.Inspection, error) {
-	made := pr.producers[q.inst.Name]
-	if err := pr.image(ctx, q.inst.Image, made, map[string]*images.Image{}); err != nil {
-		return nil, fmt.Errorf("image of %s: %w", q.inst.Name, err)
-	}
-	image := imageOf(made.image)
-	shared := graph.Shared{KeyVersion: graph.KeyVersion, Params: q.params, CPUs: 1, Image: &image, Serves: made.manifest.Capabilities.Serves(),
-		Engine: graph.EngineVersions{Staging: graph.StagingVersion}, Sources: map[string]graph.SourceKey{q.role: key}}
-	request, err := graph.InspectRequest(shared)
+	a, err := pr.asked(ctx, q, key, graph.InspectRequest)
 	if err != nil {
 		return nil, err
 	}
-	digest, _, err := shared.Digest()
-	if err != nil {
-		return nil, err
-	}
-	id, _, err := graph.Action{Shared: digest, Request: graph.Sum(request)}.ID()
-	if err != nil {
-		return nil, err
-	}
-	kept := filepath.Join(pr.cfg.Cache, "inspections", id.Hex()+".json")
+	kept := filepath.Join(pr.cfg.Cache, "inspections", a.id.Hex()+".json")
 	if b, err := os.ReadFile(kept); err == nil {
 		if found, err := parseInspection(b); err == nil { // a cut file is written anew
 			return found, nil
@@ -124,7 +136,12 @@ func (pr *preparation) inspection(ctx context.Context, q question, key graph.Sou
 		return nil, ErrUnready
 	}
 	pr.step("describe source %s", q.inst.Sources[q.role])
-	b, err := pr.ask(ctx, q, shared, request)
+	result, err := pr.ask(ctx, q, a, "inspect", graph.InspectOutputs())
+	if err != nil {
+		return nil, err
+	}
+	defer result.Close()
+	b, err := io.ReadAll(io.LimitReader(result.Outputs[graph.InspectionRole].File, maxInspection+1))
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +155,8 @@ func (pr *preparation) inspection(ctx context.Context, q question, key graph.Sou
 // maxInspection bounds what a driver may say.
 const maxInspection = 1 << 20
 
-// ask runs the driver.
-func (pr *preparation) ask(ctx context.Context, q question, shared graph.Shared, request []byte) ([]byte, error) {
+// ask runs the driver. The caller closes the result.
+func (pr *preparation) ask(ctx context.Context, q question, a asked, what string, outputs map[string]graph.RequestOutput) (*containers.Result, error) {
 	made := pr.producers[q.inst.Name]
 	layers, err := pr.Images.Unpack(ctx, made.image)
 	if err != nil {
@@ -149,24 +166,20 @@ func (pr *preparation) ask(ctx context.Context, q question, shared graph.Shared,
 	if err != nil {
 		return nil, err
 	}
-	key := shared.Sources[q.role]
+	key := a.shared.Sources[q.role]
 	path, err := pr.Source(ctx, graph.Source{Name: q.inst.Sources[q.role], SHA256: key.SHA256})
 	if err != nil {
 		return nil, err
 	}
 	var log lastBytes
-	result, err := x.Run(ctx, containers.Action{Name: "inspect-" + q.inst.Name, Layers: layers, Image: *shared.Image,
-		Request: request, CPUs: 1, Batch: made.manifest.Capabilities.Batch, Log: &log, Outputs: graph.InspectOutputs(),
+	result, err := x.Run(ctx, containers.Action{Name: what + "-" + q.inst.Name, Layers: layers, Image: *a.shared.Image,
+		Request: a.request, CPUs: 1, Batch: made.manifest.Capabilities.Batch, Log: &log, Outputs: outputs,
 		Limits:  q.inst.Resources.Or(made.manifest.Capabilities.Resources).WithDefaults(),
 		Sources: []containers.SourceFile{{Path: path, Target: graph.SourceDir + "/" + q.role + "/data" + key.Ext}}})
-	if err != nil {
-		if s := log.lastLine(); s != "" {
-			return nil, fmt.Errorf("%w: %s", err, s)
-		}
-		return nil, err
+	if s := log.lastLine(); err != nil && s != "" {
+		return nil, fmt.Errorf("%w: %s", err, s)
 	}
-	defer result.Close()
-	return io.ReadAll(io.LimitReader(result.Outputs[graph.InspectionRole].File, maxInspection+1))
+	return result, err
 }
 
 // lastBytes keeps the end of what is written to it.

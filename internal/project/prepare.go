@@ -70,6 +70,9 @@ func (p *Project) Prepare(ctx context.Context, targets ...string) (*Prepared, er
 	if err := pr.sources(ctx); err != nil {
 		return nil, err
 	}
+	if err := pr.indexes(ctx); err != nil {
+		return nil, err
+	}
 	ws, err := config.Workspace(p.File, p.Lock, pr.resolved())
 	if err != nil {
 		return nil, err
@@ -137,7 +140,7 @@ func (pr *preparation) resolved() map[string]config.ResolvedProducer {
 	out := map[string]config.ResolvedProducer{}
 	for _, name := range pr.needed {
 		made := pr.producers[name]
-		out[name] = config.ResolvedProducer{Manifest: made.manifest, Image: imageOf(made.image)}
+		out[name] = config.ResolvedProducer{Manifest: made.manifest, Image: imageOf(made.image), Parts: made.parts}
 	}
 	return out
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/cubebuild/cube/images/drivers"
 	"github.com/cubebuild/cube/internal/config"
 	"github.com/cubebuild/cube/internal/proxy"
+	"github.com/cubebuild/cube/internal/secret"
 	"github.com/cubebuild/cube/internal/source"
 	"github.com/cubebuild/cube/internal/yamlfile"
 )
@@ -46,6 +47,9 @@ type Config struct {
 	Images images.Config
 	// Upstream is how the hosts are reached that producers fetch from.
 	Upstream proxy.Upstream
+	S3       source.S3 // how s3: sources are reached
+	// Env returns a variable of the user's environment, where secrets may be.
+	Env func(name string) string
 	// Runner makes the sandboxes; it is asked for when the first is needed.
 	Runner func(ctx context.Context) (containers.Runner, error)
 	// Notice receives what the user should know, a line at a time.
@@ -66,6 +70,8 @@ type Project struct {
 	cube     *cube.Cube
 	executor *containers.Executor
 	making   sync.Mutex // of the executor, which many actions ask for at once
+	indexing sync.Mutex // of a source whose parts are gone, which many actions miss at once
+	hidden   secret.Set // what was read of secrets
 
 	fetching sync.Mutex // of a source that is brought in again
 
@@ -74,6 +80,8 @@ type Project struct {
 	refetch map[string]func(ctx context.Context) error // by name, of sources that a producer fetched
 	staging *cube.Staging                              // nil until something is too large for memory
 	scratch string                                     // in its place, where there is no cube
+	secrets map[string][]byte                          // that were read
+	reindex map[string]func(context.Context) error     // by instance and role
 }
 
 // Open reads the workspace that holds the configured directory.
@@ -92,14 +100,17 @@ func Open(c Config) (*Project, error) {
 			return nil, err
 		}
 	}
-	p := &Project{File: file, cfg: c, imgs: map[string]*images.Image{}, refetch: map[string]func(context.Context) error{}}
+	p := &Project{File: file, cfg: c, imgs: map[string]*images.Image{}, refetch: map[string]func(context.Context) error{},
+		secrets: map[string][]byte{}, reindex: map[string]func(context.Context) error{}}
 	if p.Lock, err = config.LoadLockOrNew(p.path(config.LockName)); err != nil {
 		return nil, err
 	}
 	if p.Images, err = images.OpenStore(filepath.Join(c.Cache, "images"), c.Images); err != nil {
 		return nil, err
 	}
-	p.Sources = source.Open(source.Config{Dir: filepath.Join(c.Cache, "sources"), Folders: c.Folders, Offline: c.Offline})
+	p.Sources = source.Open(source.Config{Dir: filepath.Join(c.Cache, "sources"), Folders: c.Folders, Offline: c.Offline, S3: c.S3,
+		Secret: p.secretText, Redact: p.hidden.Redact, Progress: p.progress(),
+		Waiting: func(uri string) { p.step("%s: another build fetches it; waiting", uri) }})
 	return p, nil
 }
 
@@ -180,8 +191,9 @@ func (p *Project) step(format string, args ...any) {
 // producer is where an instance's contract and image come from.
 type producer struct {
 	manifest graph.Manifest
-	source   *images.Source // nil where the image is only in the store
-	image    *images.Image  // set by build
+	source   *images.Source          // nil where the image is only in the store
+	image    *images.Image           // set by build
+	parts    map[string][]graph.Part // by role, of the sources that it indexes
 }
 
 // producer reads an instance's contract, without making its image.

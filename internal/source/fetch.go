@@ -76,13 +76,16 @@ func (c *Cache) fetchAlone(ctx context.Context, w Want) (_ Pin, err error) {
 	} else if err != nil {
 		return Pin{}, err
 	}
+	// Once the file leaves its place, somebody else may take that: before, all
+	// there is to know is written.
 	p := part.pin()
-	if err := c.keep(part.file, p); err != nil {
+	if err := c.remember(key, hint{p.SHA256, p.Size, part.note.ETag, time.Now().UnixNano()}); err != nil {
 		return Pin{}, err
 	}
-	etag := part.note.ETag
-	part.size = 0 // the file is gone from its place: close removes the note
-	return p, c.remember(key, hint{p.SHA256, p.Size, etag, time.Now().UnixNano()})
+	if err := ignoreNotExist(os.Remove(part.path + ".json")); err != nil {
+		return Pin{}, err
+	}
+	return p, c.keep(part.file, p)
 }
 
 // claim opens the partial file of a fetch and locks it, waiting for whoever

@@ -500,3 +500,34 @@ func TestAnAbandonedBeginningIsSweptInTime(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// FuzzNote gives a fetch any note beside any beginning: what comes out is the
+// whole that the server has.
+func FuzzNote(f *testing.F) {
+	beginning := graph.Sum([]byte("ras"))
+	f.Add([]byte(`{"etag": "\"one\"", "total": 6, "size": 3, "sha256": "`+beginning.String()+`"}`), []byte("ras"))
+	f.Add([]byte(`{"etag": "\"one\"", "total": 6, "size": 3, "sha256": "`+beginning.String()+`"}`), []byte("xxx"))
+	f.Add([]byte(`{"size": -1}`), []byte("ras"))
+	f.Add([]byte(`{`), []byte(""))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"one"`)
+		http.ServeContent(w, r, "dem.tif", time.Time{}, strings.NewReader("raster"))
+	}))
+	f.Cleanup(srv.Close)
+	f.Fuzz(func(t *testing.T, note, beginning []byte) {
+		if sum := graph.Sum(beginning).Hex(); strings.Contains(string(note), sum) && !strings.HasPrefix("raster", string(beginning)) {
+			return // a true note of another beginning: the server has lied
+		}
+		c := quick(Config{Dir: t.TempDir()})
+		path := filepath.Join(c.cfg.Dir, "partial", graph.Sum([]byte(srv.URL)).Hex())
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, string(beginning))
+		write(t, path+".json", string(note))
+		p, err := c.Pin(t.Context(), "", Want{URI: srv.URL})
+		if err != nil || p.SHA256 != graph.Sum([]byte("raster")) {
+			t.Errorf("got %v %v", p, err)
+		}
+	})
+}

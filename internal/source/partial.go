@@ -243,10 +243,11 @@ func (p *partial) check() error {
 // pin is what the file is, now that it is whole.
 func (p *partial) pin() Pin { return Pin{graph.Digest(p.hash.Sum(nil)), p.size} }
 
-// close lets go of the file. One that nobody can go on with is removed.
+// close lets go of the file. One that nobody can go on with is removed, if it is
+// still in its place.
 func (p *partial) close() error {
 	var err error
-	if p.size == 0 || p.note.validator() == "" {
+	if named(p.file) && (p.size == 0 || p.note.validator() == "") {
 		err = errors.Join(ignoreNotExist(os.Remove(p.path)), ignoreNotExist(os.Remove(p.path+".json")))
 	}
 	return errors.Join(err, p.file.Close())

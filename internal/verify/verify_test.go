@@ -84,7 +84,13 @@ func (p *producers) file(role string) (*os.File, error) {
 }
 
 func (*producers) Layers(context.Context, *graph.Instance) ([]string, error) { return nil, nil }
-func (*producers) Source(context.Context, graph.Source) (string, error)      { return "", nil }
+func (*producers) Part(context.Context, *graph.Instance, string, graph.Digest) (string, error) {
+	return "", nil
+}
+func (*producers) Secrets(context.Context, *graph.Instance) ([]containers.Secret, error) {
+	return nil, nil
+}
+func (*producers) Source(context.Context, graph.Source) (string, error) { return "", nil }
 
 func honest(_ containers.Action, y, x int64, in float32) float32 {
 	return in + float32(y*13+x) // a different value in each cell

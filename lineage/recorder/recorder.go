@@ -141,7 +141,7 @@ func (r *Recorder) action(e solve.TileDone) {
 	r.basis(e)
 	a := lineage.Action{
 		ID: e.Action, Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Tile: e.Tile.Box,
-		Started: e.Started, Status: lineage.Succeeded, Attempts: e.Attempts, Losses: e.Losses, Windows: e.Windows, Outputs: e.Outputs,
+		Started: e.Started, Status: lineage.Succeeded, Attempts: e.Attempts, Losses: e.Losses, Windows: e.Windows, Parts: e.Parts, Outputs: e.Outputs,
 		Usage:      lineage.Usage{Wall: e.Wall, User: e.Usage.User, System: e.Usage.System, MaxRSS: e.Usage.MaxRSS, Read: e.Read, Written: e.Written},
 		Unenforced: e.Unenforced, LogSize: int64(len(e.Log)),
 	}

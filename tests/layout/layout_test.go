@@ -36,7 +36,7 @@ var rooms = map[string][]string{
 	"cube/deadletter": {"graph", "cube/grid", "internal/wholefile"},
 	"cube":            {"cube/zarr", "cube/cas", "cube/catalog", "graph", "cube/grid"},
 
-	"containers":  append([]string{"internal/npy"}, below...),
+	"containers":  append([]string{"internal/npy", "internal/secret"}, below...),
 	"graph/solve": append([]string{"containers"}, below...),
 	"images":      {"graph", "cube/grid"},
 	"lineage":     append([]string{"graph/solve", "containers", "internal/credential", "internal/wholefile"}, below...),
@@ -44,7 +44,7 @@ var rooms = map[string][]string{
 
 	"internal/config":     {"images", "graph", "cube/grid", "internal/wholefile", "internal/yamlfile"},
 	"internal/source":     {"graph"},
-	"internal/project":    append([]string{"containers", "images", "internal/config", "internal/credential", "internal/proxy", "internal/source", "internal/wholefile", "internal/yamlfile"}, below...),
+	"internal/project":    append([]string{"containers", "images", "internal/config", "internal/credential", "internal/proxy", "internal/secret", "internal/source", "internal/wholefile", "internal/yamlfile"}, below...),
 	"internal/progress":   append([]string{"graph/solve", "containers"}, below...),
 	"internal/live":       append([]string{"graph/solve", "containers", "internal/progress"}, below...),
 	"internal/ui":         append([]string{"graph/solve", "internal/progress", "containers", "lineage", "images", "internal/config"}, below...),
@@ -56,6 +56,7 @@ var rooms = map[string][]string{
 	"internal/npy":        {},
 	"internal/credential": {},
 	"internal/proxy":      {"graph", "cube/grid", "internal/credential", "internal/source"},
+	"internal/secret":     {},
 	"internal/wholefile":  {},
 	"internal/survey":     below,
 	"internal/yamlfile":   {"graph", "cube/grid"},

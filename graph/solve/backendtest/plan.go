@@ -27,6 +27,16 @@ import (
 // provider gives every instance the one layer.
 type provider string
 
+// Part implements solve.Provider: no source is indexed.
+func (provider) Part(context.Context, *graph.Instance, string, graph.Digest) (string, error) {
+	return "", os.ErrNotExist
+}
+
+// Secrets implements solve.Provider: there are none.
+func (provider) Secrets(context.Context, *graph.Instance) ([]containers.Secret, error) {
+	return nil, nil
+}
+
 func (p provider) Layers(context.Context, *graph.Instance) ([]string, error) {
 	return []string{string(p)}, nil
 }
