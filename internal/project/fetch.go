@@ -18,6 +18,7 @@ import (
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/internal/config"
+	"github.com/cubebuild/cube/internal/credential"
 	"github.com/cubebuild/cube/internal/proxy"
 	"github.com/cubebuild/cube/internal/source"
 )
@@ -292,12 +293,16 @@ func (f *fetching) run(ctx context.Context, known *proxy.Recording, replay bool)
 // attempt runs the producer once. What it was answered is known from then on.
 func (f *fetching) attempt(ctx context.Context, known **proxy.Recording, replay bool) (*fetched, error) {
 	log := &sharedLog{}
-	network, err := proxy.New(proxy.Config{Hosts: f.inst.Manifest.Capabilities.Network, Store: f.Sources, Known: *known,
-		Replay: replay, Log: log, Upstream: f.cfg.Upstream})
+	secrets, err := f.secretFiles(ctx, replay)
 	if err != nil {
 		return nil, err
 	}
-	result, err := f.execute(ctx, network, log)
+	network, err := proxy.New(proxy.Config{Hosts: f.inst.Manifest.Capabilities.Network, Store: f.Sources, Known: *known,
+		Replay: replay, Secrets: texts(secrets), Log: log, Upstream: f.cfg.Upstream})
+	if err != nil {
+		return nil, err
+	}
+	result, err := f.execute(ctx, network, secrets, log)
 	if broken := network.Err(); broken != nil {
 		if result != nil {
 			result.Close()
@@ -325,7 +330,7 @@ func (f *fetching) attempt(ctx context.Context, known **proxy.Recording, replay 
 }
 
 // execute runs operation fetch in a sandbox whose network is the proxy.
-func (f *fetching) execute(ctx context.Context, network *proxy.Proxy, log io.Writer) (*containers.Result, error) {
+func (f *fetching) execute(ctx context.Context, network *proxy.Proxy, secrets []containers.Secret, log io.Writer) (*containers.Result, error) {
 	made := f.producers[f.inst.Name]
 	layers, err := f.Images.Unpack(ctx, made.image)
 	if err != nil {
@@ -346,12 +351,35 @@ func (f *fetching) execute(ctx context.Context, network *proxy.Proxy, log io.Wri
 	var answering sync.WaitGroup
 	defer answering.Wait() // then the recording is whole
 	return x.Run(ctx, containers.Action{Name: "fetch-" + f.inst.Name, Layers: layers, Image: f.inst.Image, Request: f.request,
-		CPUs: f.inst.Manifest.Capabilities.CPUs, Batch: f.inst.Manifest.Capabilities.Batch, Log: log, Outputs: graph.FetchOutputs(&f.inst.Manifest), Limits: f.inst.Limits(), Sources: files,
+		CPUs: f.inst.Manifest.Capabilities.CPUs, Batch: f.inst.Manifest.Capabilities.Batch, Log: log, Outputs: graph.FetchOutputs(&f.inst.Manifest), Limits: f.inst.Limits(), Sources: files, Secrets: secrets,
 		Network: &containers.Network{Authority: authority, Serve: func(l net.Listener) {
 			answering.Add(1)
 			defer answering.Done()
 			network.Serve(ctx, l)
 		}}})
+}
+
+// secretFiles are the secrets that a producer fetches with. A replay needs none,
+// on any machine: there each is the word that stands for credentials in
+// recordings. So nothing that is fetched can depend on one.
+func (f *fetching) secretFiles(ctx context.Context, replay bool) ([]containers.Secret, error) {
+	if !replay {
+		return f.Secrets(ctx, f.inst)
+	}
+	var out []containers.Secret
+	for _, role := range slices.Sorted(maps.Keys(f.inst.Secrets)) {
+		out = append(out, containers.Secret{Target: graph.SecretDir + "/" + role, Value: []byte(credential.Hidden)})
+	}
+	return out, nil
+}
+
+// texts are what secrets are in requests: without the space around them.
+func texts(secrets []containers.Secret) []string {
+	var out []string
+	for _, s := range secrets {
+		out = append(out, strings.TrimSpace(string(s.Value)))
+	}
+	return out
 }
 
 // files are the sources that the producer reads while it fetches.

@@ -56,7 +56,7 @@ func (b *fetchBench) answer(w http.ResponseWriter, r *http.Request) {
 	if b.fault != nil && b.fault(w, r) {
 		return
 	}
-	if r.Header.Get("Authorization") != "Bearer t0ken" {
+	if q := r.URL.Query().Get("q"); r.Header.Get("Authorization") != "Bearer t0ken" || q != "" && q != "t0ken" {
 		http.Error(w, "who are you?", http.StatusUnauthorized)
 		return
 	}
@@ -90,6 +90,7 @@ func (b *fetchBench) here(changes ...func(*project.Config)) func(*project.Config
 			c, err := (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
 			return c, err
 		}, Roots: b.roots}
+		c.Env = func(name string) string { return map[string]string{"PORTAL": "t0ken"}[name] }
 		for _, change := range changes {
 			change(c)
 		}
@@ -98,6 +99,9 @@ func (b *fetchBench) here(changes ...func(*project.Config)) func(*project.Config
 
 func offline(c *project.Config) { c.Offline = true }
 func update(c *project.Config)  { c.Update = true }
+
+// stranger is somebody without the secrets.
+func stranger(c *project.Config) { c.Env = func(string) string { return "" } }
 
 // fetched is what the producer wrote, by the lock.
 func (b *fetchBench) fetched(t *testing.T) (string, config.LockedFetch) {
@@ -171,7 +175,7 @@ func TestAPinnedFetchIsReplayedWithoutTheNetwork(t *testing.T) {
 	b.set(func() { b.text = "second" })
 	b.plain.Close()
 	b.secure.Close()
-	for name, changes := range map[string][]func(*project.Config){"locked": {locked}, "offline": {offline}, "both": {locked, offline}} {
+	for name, changes := range map[string][]func(*project.Config){"locked": {locked, stranger}, "offline": {offline, stranger}, "both": {locked, offline}} {
 		if err := os.Remove(b.object(pin.Sources["scenes"].SHA256)); err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +266,7 @@ func TestWhatIsNotRecordedIsRefusedUnderTheLock(t *testing.T) {
 	})
 	os.Remove(b.object(pin.Sources["scenes"].SHA256))
 	asked := b.count()
-	err = b.fails(t, "refused GET https://tiles.example.com/c (it is not in the recording)", locked)
+	err = b.fails(t, "refused GET https://tiles.example.com/c?q=REDACTED (it is not in the recording)", locked)
 	var lockErr *project.LockError
 	if !errors.As(err, &lockErr) || b.count() != asked {
 		t.Errorf("%T, asked %d", err, b.count()-asked)
