@@ -43,6 +43,9 @@ type Shared struct {
 	// which it is from capabilities.batch 2 on. How many it is given, and which
 	// came before, it cannot know.
 	Serves bool `json:"serves,omitempty"`
+	// Checkpoint says that the container finds a folder that is kept from one
+	// attempt to the next. What lies in it is the producer's own affair.
+	Checkpoint bool `json:"checkpoint,omitempty"`
 }
 
 // EngineVersions are the versions of what the engine does to values itself.
@@ -82,7 +85,7 @@ func (v *Vertex) Shared(ws *Workspace, host Host) (Shared, error) {
 	}
 	inst := v.Instance
 	s.Image, s.Params, s.CPUs, s.Salt = &inst.Image, inst.Params, inst.Manifest.Capabilities.CPUs, inst.Salt
-	s.Serves = inst.Manifest.Capabilities.Serves()
+	s.Serves, s.Checkpoint = inst.Manifest.Capabilities.Serves(), inst.Manifest.Capabilities.Checkpoint
 	if inst.Manifest.Capabilities.CPUClass {
 		s.CPUClass = host.CPUClass
 	}

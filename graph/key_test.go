@@ -36,6 +36,24 @@ func TestACPUClassIsKeyedOnlyWhereTheProducerAsksForIt(t *testing.T) {
 	}
 }
 
+func TestWhatAContainerFindsIsInItsKey(t *testing.T) {
+	t.Parallel()
+	known := map[Digest]string{sharedDigest(t, Host{}, func(*Instance) {}): "nothing"}
+	for name, change := range map[string]func(*Instance){
+		"threads":     func(i *Instance) { i.Manifest.Capabilities.CPUs = 3 },
+		"no batches":  func(i *Instance) { i.Manifest.Capabilities.Batch = 1 },
+		"checkpoints": func(i *Instance) { i.Manifest.Capabilities.Checkpoint = true },
+		"salt":        func(i *Instance) { i.Salt++ },
+		"params":      func(i *Instance) { i.Params = []byte(`{"method":"other"}`) },
+	} {
+		d := sharedDigest(t, Host{}, change)
+		if other, taken := known[d]; taken {
+			t.Errorf("%s and %s have one key", name, other)
+		}
+		known[d] = name
+	}
+}
+
 func TestWhatAContainerIsNotToldReachesNoKey(t *testing.T) {
 	t.Parallel()
 	want := sharedDigest(t, Host{}, func(*Instance) {})

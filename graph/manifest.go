@@ -57,8 +57,9 @@ type Inspection struct {
 	NativeRes float64    `json:"native_res_m,omitempty" yaml:"native_res_m,omitempty"` // ground metres, the coarser axis
 }
 
-// Capabilities say how a producer runs. Two reach the container and so are
-// keyed: CPUs, as its thread count, and whether it serves; see ARCHITECTURE.md.
+// Capabilities say how a producer runs. Three reach the container and so are
+// keyed: CPUs, as its thread count, whether it serves, and whether it finds a
+// folder of checkpoints; see ARCHITECTURE.md.
 type Capabilities struct {
 	Cost     string   `json:"cost,omitempty"`      // cpu, memory, io or gpu: a hint for the scheduler
 	Tiles    bool     `json:"tiles"`               // false: one action computes the whole domain and all times

@@ -284,6 +284,10 @@ func classifyShared(path []string) (What, string, string) {
 		return ChangedContract, "thread count", ""
 	case "salt":
 		return ChangedSalt, "salt", ""
+	case "serves":
+		return ChangedContract, "", "whether it serves batches"
+	case "checkpoint":
+		return ChangedContract, "", "whether it has checkpoints"
 	case "cpu_class", "sandbox":
 		return ChangedHost, "", strings.ReplaceAll(head, "_", " ")
 	case "engine", "key_version":
