@@ -122,8 +122,12 @@ func TestACheckpointIsTheActionsOwnAndEndsWithIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if a.Checkpoint || !b.Checkpoint {
+		t.Error("the key does not say that there is a folder for it")
+	}
+	b.Checkpoint = false
 	if d := cmp.Diff(a, b); d != "" {
-		t.Errorf("a checkpoint is in the key: %s", d)
+		t.Errorf("something else of it is in the key: %s", d)
 	}
 	e.backend.fail = func(a containers.Action) error {
 		if a.Checkpoint == "" {
