@@ -42,7 +42,7 @@ func beEngine(dir string) {
 		os.Exit(1)
 	}
 	go s.Serve(context.Background(), spec)
-	time.Sleep(time.Minute)
+	time.Sleep(5 * time.Minute) // a machine that is busy may take long to start both
 }
 
 func TestSandboxesDieWithTheirEngine(t *testing.T) {
