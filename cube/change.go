@@ -16,8 +16,14 @@ func (l Layout) Alike(o Layout) bool {
 	if l.Spec.Kind == graph.File || l.Spec.Kind != o.Spec.Kind || l.Grid != o.Grid || l.Chunk != o.Chunk {
 		return false
 	}
-	a, errA := graph.Canonical(identity(l.Spec))
-	b, errB := graph.Canonical(identity(o.Spec))
+	return sameMeaning(l.Spec, o.Spec)
+}
+
+// sameMeaning reports whether two specs differ in nothing that an array's digest
+// covers.
+func sameMeaning(v, w graph.VarSpec) bool {
+	a, errA := graph.Canonical(identity(v))
+	b, errB := graph.Canonical(identity(w))
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 

@@ -103,9 +103,7 @@ func (v *Version) Holds(spec graph.VarSpec, g grid.Grid) bool {
 	if have.Kind == graph.File || want.Spec.Kind == graph.File {
 		return have.Kind == want.Spec.Kind
 	}
-	a, errA := graph.Canonical(identity(want.Spec))
-	b, errB := graph.Canonical(identity(have))
-	return errA == nil && errB == nil && bytes.Equal(a, b) && want.Grid == v.layout.Grid
+	return sameMeaning(want.Spec, have) && want.Grid == v.layout.Grid
 }
 
 // Ref implements Array.
