@@ -92,6 +92,12 @@ func newWorkspaceOfNobody(t *testing.T, s size) *workspace {
 	if os.Getuid() != 0 {
 		t.Skip("every other test runs without root already")
 	}
+	// Images are known by the path that cube.yaml says, which is as long in every
+	// workspace: root has them built under it, as nobody cannot compile.
+	first := newWorkspace(t, size{1, 1, 16})
+	if e := first.start("build"); e.wait() != 0 {
+		t.Fatalf("build images:\n%s", e.output())
+	}
 	w := newWorkspace(t, s)
 	images, err := os.Readlink(w.cache("images"))
 	w.must(err)
