@@ -18,61 +18,84 @@ import (
 )
 
 // changed changes one cell of a variable of 10,000 tiles and builds what is
-// made of it, tile by tile: one action. Beside it ninja, with as many edges of
+// made of it, tile by tile: one action. Beside it others, with as many edges of
 // which each has a leaf of its own, after one leaf has changed. What the one
 // tile's own program takes, run bare, is taken off ours, and what the one
-// edge's command takes off ninja's.
+// edge's command takes off theirs.
 func changed(ctx context.Context, l *lab) ([]comparison, error) {
-	ninja, ok := l.find("ninja", "one changed cell beside ninja")
-	if !ok {
-		return nil, nil
-	}
-	side := max(10, int(100*math.Sqrt(min(1, l.scale))))
-	n := side * side
-	e, err := l.editable(ctx, side)
+	e, err := l.editable(ctx, max(10, int(100*math.Sqrt(min(1, l.scale)))))
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(e.dir)
-	p := peer{name: "ninja", argv: []string{ninja}, write: writeNinja}
-	edges, err := l.prepare(ctx, p, n, own)
-	if err != nil {
-		return nil, err
-	}
 	work, err := newPayload(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	c := comparison{ours: fmt.Sprintf("`cube build` after one cell of %d tiles changed, less the tile's own work", n),
-		theirs: fmt.Sprintf("`ninja` after one leaf of %d changed, less the edge's own work", n), unit: "ms", limit: 2}
-	const least = 0.1 // ms: what noise may leave of a difference
-	for round := range l.rounds(20, 3) + 1 {
-		leaf := filepath.Join(edges, own.name(round*37%n))
-		if err := errors.Join(e.edit(ctx), os.WriteFile(leaf, []byte(strconv.Itoa(round)), 0o644)); err != nil {
-			return nil, err
-		}
-		a, err := l.oneAction(ctx, e.dir)
+	e.work = work.bare()
+	var rows []comparison
+	for _, p := range l.peers(ctx, "one changed cell beside ") {
+		c, err := e.beside(ctx, p)
 		if err != nil {
-			return nil, err
+			return rows, fmt.Errorf("%s: %w", p.name, err)
 		}
-		b, err := l.time(ctx, edges, p.argv...)
+		rows = append(rows, c)
+	}
+	return rows, nil
+}
+
+// beside has ours and a peer build after one change, by turns.
+func (e *editable) beside(ctx context.Context, p peer) (c comparison, err error) {
+	l := e.lab
+	c = comparison{ours: fmt.Sprintf("`cube build` after one cell of %d tiles changed, less the tile's own work", e.tiles),
+		theirs: fmt.Sprintf("%s, one leaf of %d changed, less the edge's own work", p.what, e.tiles), unit: "ms"}
+	if p.name == "ninja" {
+		c.limit = 2
+	}
+	defer func() { err = errors.Join(err, l.forget(ctx, p)) }()
+	edges, err := l.prepare(ctx, p, e.tiles, own)
+	if err != nil {
+		return c, err
+	}
+	rounds := l.rounds(20, 3)
+	if p.rounds > 0 {
+		rounds = min(rounds, p.rounds)
+	}
+	for round := range rounds + 1 {
+		ours, theirs, err := e.round(ctx, p, edges, round)
 		if err != nil {
-			return nil, err
-		}
-		ours, err := l.oneAfterTheOther(ctx, 20, work.bare())
-		if err != nil {
-			return nil, err
-		}
-		theirs, err := l.oneAfterTheOther(ctx, 20, []string{"/bin/sh", "-c", "touch " + filepath.Join(l.dir, "touched")})
-		if err != nil {
-			return nil, err
+			return c, err
 		}
 		if round > 0 { // the first warms up
-			c.a, c.b = append(c.a, max(least, a.ms()-ours.ms())), append(c.b, max(least, b.ms()-theirs.ms()))
-			c.note = fmt.Sprintf("the own work is %s and %s ms in the last round", figure(ours.ms()), figure(theirs.ms()))
+			c.a, c.b = append(c.a, ours), append(c.b, theirs)
 		}
 	}
-	return []comparison{c}, l.forget(ctx, p)
+	return c, nil
+}
+
+// round changes a cell and a leaf, and returns what the builds that follow
+// take, less the own work of what they run, in ms.
+func (e *editable) round(ctx context.Context, p peer, edges string, round int) (ours, theirs float64, err error) {
+	leaf := filepath.Join(edges, own.name(round*37%e.tiles))
+	if err := errors.Join(e.edit(ctx), os.WriteFile(leaf, []byte(strconv.Itoa(round)), 0o644)); err != nil {
+		return 0, 0, err
+	}
+	a, err := e.lab.oneAction(ctx, e.dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	b, err := e.lab.time(ctx, edges, p.argv...)
+	if err != nil {
+		return 0, 0, err
+	}
+	mine, err := e.lab.oneAfterTheOther(ctx, 20, e.work)
+	if err != nil {
+		return 0, 0, err
+	}
+	touch := []string{"/bin/sh", "-c", "touch " + e.lab.path("touched")}
+	its, err := e.lab.oneAfterTheOther(ctx, 20, touch)
+	const least = 0.1 // ms: what noise may leave of a difference
+	return max(least, a.ms()-mine.ms()), max(least, b.ms()-its.ms()), err
 }
 
 // oneAction is the cost of a build of step, which must run one action.
@@ -91,6 +114,7 @@ type editable struct {
 	dir   string
 	edits int
 	tiles int
+	work  []string // what a tile's own program is, run bare
 }
 
 // What is written in the workspace, and what an editable one says instead.

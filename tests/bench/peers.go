@@ -35,9 +35,9 @@ const (
 // name is the leaf of an edge.
 func (f leaf) name(i int) string { return strings.Replace(string(f), "%", strconv.Itoa(i), 1) }
 
-// peers are ninja, make, Snakemake and Bazel, where they are to be had.
-func (l *lab) peers(ctx context.Context) (all []peer) {
-	const purpose = "nothing to do beside "
+// peers are ninja, make, Snakemake and Bazel, where they are to be had for a
+// purpose.
+func (l *lab) peers(ctx context.Context, purpose string) (all []peer) {
 	if path, ok := l.find("ninja", purpose+"ninja"); ok {
 		all = append(all, peer{name: "ninja", what: "`ninja`", argv: []string{path}, limit: 0.8, write: writeNinja})
 	}

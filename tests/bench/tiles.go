@@ -27,7 +27,7 @@ func tiles(ctx context.Context, l *lab) ([]comparison, error) {
 	}
 	defer os.RemoveAll(few)
 	var rows []comparison
-	for _, p := range l.peers(ctx) {
+	for _, p := range l.peers(ctx, "nothing to do beside ") {
 		c, err := l.nothingBeside(ctx, p, few, side*side)
 		if err != nil {
 			return rows, fmt.Errorf("%s: %w", p.name, err)
