@@ -28,7 +28,7 @@ type Attendance struct {
 // it leaves is taken in, and it has no time limit. The caller closes the Exit.
 func (x *Executor) Attend(ctx context.Context, a Action, with Attendance) (*Exit, error) {
 	a.Limits.Disk = cmp.Or(a.Limits.Disk, graph.DefaultDisk)
-	a.Limits.Timeout = 0
+	a.Limits.Timeout, a.Batch = 0, 0
 	st, err := x.stage(ctx, a)
 	if err != nil {
 		return nil, fmt.Errorf("stage %s: %w", a.Name, err)

@@ -11,7 +11,7 @@
 // and nsswitch.conf where the image has none. A read-only /proc that shows its
 // own processes and says nothing of the machine; no /sys; /tmp and /dev/shm in
 // memory, limited. One network device, lo. No capability, no new privilege, no
-// terminal unless Spec.Terminal hands one over, no descriptor but /dev/null (or Spec.Stdin), two pipes, and one for
+// terminal unless Spec.Terminal hands one over (then there is /dev/tty, too), no descriptor but /dev/null (or Spec.Stdin), two pipes, and one for
 // its answers where it serves (Spec.Answers). It is process 100, a
 // child of a process 1 that it cannot see. Addresses are not randomised, umask
 // is 022, core dumps are off, and rlimits are fixed, save that none is raised.

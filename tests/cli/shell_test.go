@@ -16,7 +16,7 @@ import (
 )
 
 // cube shell gives a program in the sandbox a real terminal: it has the window's
-// size, and follows it; lines and Ctrl-C go to it; and the user's terminal is as
+// size, and follows it; it is /dev/tty; lines and Ctrl-C go to it; and the user's terminal is as
 // it was when it ends.
 func TestAShellHasARealTerminal(t *testing.T) {
 	t.Parallel()
@@ -62,6 +62,7 @@ func TestAShellHasARealTerminal(t *testing.T) {
 	said := &screen{t: t, from: mine}
 	said.expect("size 31 x 97\r\n")
 	said.expect("in front true\r\n")
+	said.expect("by its name\r\n")
 	resize(t, mine, 40, 120)
 	said.expect("size 40 x 120\r\n")
 	said.enter("hello\r")

@@ -34,6 +34,11 @@ func assemble(c *Config, sock int) error {
 	if err := a.mountRoot(); err != nil {
 		return err
 	}
+	if c.Terminal {
+		if err := addTerminal(); err != nil {
+			return err
+		}
+	}
 	for _, dir := range []string{"proc", "dev", "tmp", "cube"} {
 		if err := a.attach(dir, "/"+dir); err != nil {
 			return err

@@ -110,6 +110,19 @@ func makeDev() error {
 	return wrong("make /dev read-only", setAttributes("dev", unix.MOUNT_ATTR_RDONLY, 0))
 }
 
+// addTerminal adds /dev/tty, by which programs such as pagers find the terminal
+// that they are controlled by.
+func addTerminal() error {
+	const readOnly = unix.MOUNT_ATTR_RDONLY
+	if err := unix.MountSetattr(unix.AT_FDCWD, "dev", 0, &unix.MountAttr{Attr_clr: readOnly}); err != nil {
+		return wrong("make /dev writable", err)
+	}
+	if err := makeDevice("tty"); err != nil {
+		return wrong("make device tty", err)
+	}
+	return wrong("make /dev read-only", setAttributes("dev", readOnly, 0))
+}
+
 // makeDevice makes a node of the host's device, or shows the host's node where
 // a user namespace forbids to make one.
 func makeDevice(name string) error {

@@ -41,6 +41,10 @@ func terminal() {
 	var front int32
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, 0, syscall.TIOCGPGRP, uintptr(unsafe.Pointer(&front)))
 	fmt.Printf("in front %t\n", e == 0 && errno == 0 && int32(group) == front)
+	// As a pager does, whose input is not the terminal.
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	check(err)
+	fmt.Fprintln(tty, "by its name")
 	go func() {
 		in := bufio.NewScanner(os.Stdin)
 		for in.Scan() {
