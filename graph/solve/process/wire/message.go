@@ -70,8 +70,13 @@ func Hear[T any](f Frame) (v T, err error) {
 	return v, nil
 }
 
-// SayAction makes the frame that has an action run. It does not copy.
+// SayAction makes the frame that has an action run. It does not copy. Log stays
+// here, and an action with a Network is refused: what answers that is a function
+// of the engine's.
 func SayAction(number uint64, a containers.Action) (Frame, error) {
+	if a.Network != nil {
+		return Frame{}, fmt.Errorf("action %s: no worker can reach what answers it in place of the network", a.Name)
+	}
 	a.Log, a.Inputs = nil, slices.Clone(a.Inputs)
 	var blobs []Blob
 	for i, in := range a.Inputs {
