@@ -16,7 +16,7 @@ type Plan struct {
 // Vertex is one producer instance on its grid, or, where Instance is nil, the
 // merge of what several instances contribute to one variable.
 type Vertex struct {
-	Name     string // of the instance, or "merge:" and the variable
+	Name     string // of the instance, or MergePrefix and the variable
 	Instance *Instance
 	GridName string
 	Grid     grid.Grid
@@ -95,6 +95,10 @@ func (v *Vertex) Len() int64 { return v.Tiling.Span(v.Box).Len() }
 
 // Tiles yields the vertex's tiles, one per action, without holding them.
 func (v *Vertex) Tiles() iter.Seq[grid.Tile] { return v.Tiling.Tiles(v.Box) }
+
+// MergePrefix begins the names of the vertices that the engine itself computes.
+// No instance has a name with a colon in it.
+const MergePrefix = "merge:"
 
 // IsMerge reports whether the engine itself computes the vertex.
 func (v *Vertex) IsMerge() bool { return v.Instance == nil }

@@ -371,7 +371,7 @@ func (r *resolver) merge(name string, makers []maker, path []string) {
 		r.fail(&AmbiguousError{Variable: name, Instances: names(makers), Path: path})
 		return
 	}
-	m := &Vertex{Name: "merge:" + name}
+	m := &Vertex{Name: MergePrefix + name}
 	var out *Output
 	for _, k := range makers {
 		v := r.vertex(k.inst, path)

@@ -26,8 +26,10 @@ func newFailedCommand(a *app) *cobra.Command {
 		Short:   "actions that spent their attempts: list, look into, try again, drop",
 		GroupID: groupExplain,
 		Long: `An action that still fails when its attempts are spent is kept, with its log, its
-request and what it read, until it succeeds or is dropped. An action is named by
-the first digits of its id.
+request and what it read, until it succeeds or is dropped. So is one that was lost
+three times: whatever ran it came to an end first. And so is a merge of what cannot
+be merged, though the engine does that by itself, without a sandbox. An action is
+named by the first digits of its id.
 
 cube shell opens its very sandbox; cube repeat runs it again alone.`,
 		Example: `  cube failed                # list them
@@ -102,6 +104,7 @@ failures, as cube build -k does, with the same exit codes.`,
 	o.add(c)
 	c.Flags().BoolVar(&all, "all", false, "all of them")
 	c.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "how many actions run at once")
+	c.Flags().StringVar(&o.backend, "backend", "", "where actions run: serial, thread or process")
 	return c
 }
 
@@ -284,7 +287,9 @@ func (a *app) letterText(l *deadletter.Letter, checkpoint bool) []byte {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "  "+format+"\n", args...) }
 	fmt.Fprintf(&b, "%s %s  %s\n", s.Bold(l.Instance), l.Tile, s.Bad(ui.Printable([]byte(l.Failure.Detail))))
 	line("action %s, %s ago, in run %s", l.Action.Hex(), ago(l.Written), l.Run)
-	line("image  %s, command %s", l.Image.Ref, strings.Join(l.Command, " "))
+	if len(l.Command) > 0 { // otherwise the engine did it
+		line("image  %s, command %s", l.Image.Ref, strings.Join(l.Command, " "))
+	}
 	for i, t := range l.Attempts {
 		line("attempt %d  %s  %s after %s, %s of at most %s", i+1, t.Started.UTC().Format(time.DateTime), t.Detail, ui.Took(t.Wall), ui.Bytes(t.MaxRSS), ui.Bytes(t.Memory))
 	}
@@ -323,6 +328,10 @@ func writeLog(b *bytes.Buffer, log []byte) {
 // advise says what can be done about a failure.
 func advise(l *deadletter.Letter) []string {
 	id := l.Action.Short()
+	if l.Failure.Kind == deadletter.Merge {
+		return []string{"the engine merges by itself: there is no sandbox to open. Change what is merged, or the variable's merge policy",
+			"look at them: " + contributions(l), "try again:    cube failed retry " + id, "forget it:    cube failed drop " + id}
+	}
 	out := []string{"look inside:  cube shell " + id, "run it alone: cube repeat " + id, "try again:    cube failed retry " + id}
 	set := "--set producers." + l.Instance + ".limits."
 	switch l.Failure.Kind {
@@ -333,7 +342,19 @@ func advise(l *deadletter.Letter) []string {
 	case "timeout":
 		out[2] += " " + set + "timeout=" + (2 * l.Limits.Timeout).String()
 	}
+	if l.Failure.Kind == deadletter.Lost {
+		out[2] += " -j 1, and see meanwhile whether the machine runs out of memory (dmesg)"
+	}
 	return append(out, "forget it:    cube failed drop "+id)
+}
+
+// contributions are the commands that show what a merge was to merge.
+func contributions(l *deadletter.Letter) string {
+	var shows []string
+	for _, w := range l.Windows {
+		shows = append(shows, "cube show "+w.Variable)
+	}
+	return strings.Join(shows, ", ")
 }
 
 func mib(n int64) string { return fmt.Sprintf("%dMiB", max(1, n>>20)) }

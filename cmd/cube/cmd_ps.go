@@ -23,7 +23,7 @@ they make, how far they are, how long they may take yet, and what runs. A build
 that was killed is not shown.
 
 With --json it prints a line {"type": "build"} for each, with the fields run, pid,
-host, started, targets, tiles, done, ran, known, failed, left_s, vertices and
+host, started, targets, tiles, done, ran, known, failed, lost, left_s, vertices and
 actions.`,
 		Example: `  cube ps
   watch -n1 cube ps
@@ -85,8 +85,8 @@ func writeBuild(w io.Writer, b live.Build, s ui.Style, now time.Time) error {
 	if b.Left > 0 {
 		fmt.Fprintf(&out, ", about %s left", ui.Took(time.Duration(max(1, b.Left)*float64(time.Second)).Round(time.Second)))
 	}
-	if b.Failed > 0 {
-		fmt.Fprintf(&out, ", %s", s.Bad(ui.Count(b.Failed)+" failed"))
+	if b.Failed+b.Lost > 0 {
+		fmt.Fprintf(&out, ", %s", s.Bad(ui.Unmade(b.Failed, b.Lost)))
 	}
 	out.WriteString("\n")
 	for _, v := range b.Vertices {
@@ -99,6 +99,8 @@ func writeBuild(w io.Writer, b live.Build, s ui.Style, now time.Time) error {
 			line += "  waiting for " + x.For
 		case x.State == progress.Waiting:
 			line += "  another build runs it"
+		case x.Lost:
+			line += fmt.Sprintf("  attempt %d was lost, again soon", x.Attempt)
 		case x.State == progress.Retrying:
 			line += fmt.Sprintf("  attempt %d failed, again soon", x.Attempt)
 		case x.Attempt > 1:

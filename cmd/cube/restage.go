@@ -129,6 +129,9 @@ func (g *gallery) madeBy(ctx context.Context, instance string) ([]string, error)
 			out = append(out, inst.Output(v.Name))
 		}
 	}
+	if merged, ok := strings.CutPrefix(instance, graph.MergePrefix); ok {
+		return nil, &usageError{fmt.Errorf("%s is merged by the engine itself: there is no sandbox to open\n  what it is made of: cube lineage %s", merged, merged)}
+	}
 	if len(out) == 0 {
 		return nil, &usageError{fmt.Errorf("%s is not in the workspace any more", instance)}
 	}

@@ -34,6 +34,7 @@ type Letter struct {
 
 	Failure  Failure   `json:"failure"` // the last
 	Attempts []Attempt `json:"attempts"`
+	Losses   int       `json:"losses,omitempty"` // how often whatever ran it ended before it did
 	Log      []byte    `json:"log,omitempty"` // the end of what the last attempt printed
 
 	Request []byte          `json:"request"` // the bytes of /cube/request.json
@@ -46,9 +47,15 @@ type Letter struct {
 	Repeat  []string        `json:"repeat"` // the command that does it again
 }
 
+// The kinds of failure that are not a container's.
+const (
+	Lost  = "lost"  // nobody saw its end: whatever ran it ended first
+	Merge = "merge" // contributions that the variable's merge policy cannot merge
+)
+
 // Failure says how an attempt ended.
 type Failure struct {
-	Kind   string `json:"kind"` // as package containers names it
+	Kind   string `json:"kind"` // as package containers names it, or one of those above
 	Code   int    `json:"code,omitempty"`
 	Detail string `json:"detail"`
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/containers"
+	"github.com/cubebuild/cube/cube/deadletter"
 )
 
 // Attempt is one that failed.
@@ -48,7 +49,7 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 		result, f, err := b.attempt(ctx, j, action, &done)
 		if lost := (*LostError)(nil); ctx.Err() == nil && errors.As(err, &lost) {
 			done.Outcome, done.Err = Lost, fmt.Errorf("it was %w, the last of %d times: whatever runs it comes to an end", lost, done.Losses)
-			return done, nil
+			return done, b.bury(j, action.Limits, deadletter.Failure{Kind: deadletter.Lost, Detail: done.Err.Error()}, &done)
 		}
 		if err != nil {
 			return done, err
@@ -70,7 +71,7 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 				b.sched.stop() // before there is room for another one
 			}
 			done.Outcome, done.Err = Failed, f
-			return done, errors.Join(b.bury(j, action, f, &done), b.rememberFailure(ctx, j, f, done.Log))
+			return done, errors.Join(b.bury(j, action.Limits, failureOf(f), &done), b.rememberFailure(ctx, j, f, done.Log))
 		}
 		action.Limits.Memory = memory
 		b.emit(Retried{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Err: f, Pause: pause})

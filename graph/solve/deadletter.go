@@ -30,7 +30,7 @@ type letters struct{ n atomic.Int64 }
 
 // bury keeps an action that spent its attempts. What it says is durable, also
 // where the build is interrupted next.
-func (b *build) bury(j *job, action containers.Action, f *containers.Failure, done *TileDone) error {
+func (b *build) bury(j *job, limits graph.Resources, f deadletter.Failure, done *TileDone) error {
 	store := DeadLetters(b.Cube)
 	if b.letters.n.Load() == 0 {
 		ids, err := store.IDs()
@@ -42,19 +42,14 @@ func (b *build) bury(j *job, action containers.Action, f *containers.Failure, do
 	if b.letters.n.Add(1) > maxLetters {
 		return nil
 	}
-	return store.Put(b.letter(j, action, f, done))
+	return store.Put(b.letter(j, limits, f, done))
 }
 
-func (b *build) letter(j *job, action containers.Action, f *containers.Failure, done *TileDone) *deadletter.Letter {
-	inst := j.Instance
+func (b *build) letter(j *job, limits graph.Resources, f deadletter.Failure, done *TileDone) *deadletter.Letter {
 	l := &deadletter.Letter{
 		Action: j.id, Run: b.RunID, Written: time.Now().UTC(), Targets: b.plan.Targets,
 		Instance: j.Name, Grid: j.GridName, Tile: j.tile.Box,
-		Failure: failureOf(f), Log: done.Log[max(0, len(done.Log)-letterLog):], Request: j.request,
-		Image: deadletter.Image{Ref: inst.Image.Ref, Config: inst.Image.Config, Manifest: inst.Image.Manifest,
-			Platform: inst.Image.Platform, DiffIDs: inst.Image.DiffIDs},
-		Command: inst.Image.Command, Params: inst.Params, Limits: action.Limits,
-		Repeat: []string{"cube", "repeat", j.id.Hex()},
+		Failure: f, Losses: done.Losses, Log: done.Log[max(0, len(done.Log)-letterLog):], Request: j.request,
 	}
 	for _, o := range j.Outputs {
 		l.Variables = append(l.Variables, o.Variable)
@@ -64,6 +59,9 @@ func (b *build) letter(j *job, action containers.Action, f *containers.Failure, 
 		l.Attempts = append(l.Attempts, deadletter.Attempt{Started: a.Started.UTC(), Wall: a.Wall, User: u.User, System: u.System,
 			MaxRSS: u.MaxRSS, Memory: a.Memory, Failure: failureOf(a.Failure)})
 	}
+	if f.Kind == deadletter.Lost || f.Kind == deadletter.Merge { // the last one, of which no container tells
+		l.Attempts = append(l.Attempts, deadletter.Attempt{Started: done.Started.UTC(), Wall: done.Wall, Memory: limits.Memory, Failure: f})
+	}
 	for i, w := range j.windows {
 		window := deadletter.Window{Role: w.Binding.Role, Variable: w.Binding.Variable, Box: w.Box, Digest: j.action.Windows[j.WindowKey(i)]}
 		if v, ok := j.arrays[i].(*cube.Version); ok {
@@ -71,10 +69,22 @@ func (b *build) letter(j *job, action containers.Action, f *containers.Failure, 
 		}
 		l.Windows = append(l.Windows, window)
 	}
+	if !j.IsMerge() {
+		b.describeContainer(l, j.Instance, limits)
+	}
+	return l
+}
+
+// describeContainer says what an action's container is made of, and how it is
+// started again.
+func (b *build) describeContainer(l *deadletter.Letter, inst *graph.Instance, limits graph.Resources) {
+	l.Image = deadletter.Image{Ref: inst.Image.Ref, Config: inst.Image.Config, Manifest: inst.Image.Manifest,
+		Platform: inst.Image.Platform, DiffIDs: inst.Image.DiffIDs}
+	l.Command, l.Params, l.Limits = inst.Image.Command, inst.Params, limits
+	l.Repeat = []string{"cube", "repeat", l.Action.Hex()}
 	for _, role := range slices.Sorted(maps.Keys(inst.Sources)) {
 		l.Sources = append(l.Sources, deadletter.Source{Role: role, Name: inst.Sources[role], SHA256: b.ws.Sources[inst.Sources[role]].SHA256})
 	}
-	return l
 }
 
 func failureOf(f *containers.Failure) deadletter.Failure {
@@ -101,6 +111,9 @@ func (b *build) setAside(j *job) (TileDone, bool, error) {
 		return TileDone{}, false, err
 	}
 	done := j.done(Failed, &containers.Failure{Kind: containers.FailureKind(l.Failure.Kind), Code: l.Failure.Code, Detail: l.Failure.Detail})
+	if l.Failure.Kind == deadletter.Lost {
+		done.Outcome, done.Err = Lost, errors.New(l.Failure.Detail)
+	}
 	done.Log, done.Repeated = l.Log, true
 	return done, true, nil
 }

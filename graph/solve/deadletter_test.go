@@ -1,14 +1,18 @@
 package solve
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube/deadletter"
+	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 	"github.com/google/go-cmp/cmp"
 )
@@ -219,4 +223,73 @@ func TestKeepGoingBuildsAroundFailuresAndShowsNothingPartial(t *testing.T) {
 	if r, err := e.run(ws, nil, targets...); err != nil || r.Count.Ran != 4 || r.Count.Failed+r.Count.Blocked != 0 {
 		t.Errorf("%v %+v", err, r.Count)
 	}
+}
+
+func TestALostActionIsKeptUntilItsEndIsSeen(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	ws.Tiling = grid.Tiling{Y: 40, X: 40}
+	e.backend.fail = func(containers.Action) error { return &LostError{Where: "worker 7", Why: "signal: killed"} }
+	if _, err := e.run(ws, nil, "base"); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	all := e.letters()
+	if len(all) != 1 || all[0].Failure.Kind != deadletter.Lost || all[0].Losses != maxLosses || len(all[0].Attempts) != 1 {
+		t.Fatalf("%+v", all)
+	}
+	// A build that tries others again reports it, as what it was.
+	r, err := e.run(ws, func(c *Config) { c.RetryOnly = map[graph.ActionID]bool{} }, "base")
+	if !errors.Is(err, ErrFailed) || r.Count != (Count{Lost: 1}) {
+		t.Errorf("%v, %+v", err, r.Count)
+	}
+	e.backend.fail = nil
+	e.build(ws, "base")
+	if left := e.letters(); len(left) != 0 {
+		t.Errorf("it succeeded, and %d letters are left", len(left))
+	}
+}
+
+// spoiled has one instance compute another value in the first cell of each tile.
+type spoiled struct {
+	*arithmetic
+	instance string
+}
+
+func (s spoiled) Run(ctx context.Context, a containers.Action) (*containers.Result, error) {
+	r, err := s.arithmetic.Run(ctx, a)
+	if name, _, _ := cutLast(a.Name); err == nil && name == s.instance {
+		for _, o := range r.Outputs {
+			o.Values[0] ^= 1
+		}
+	}
+	return r, err
+}
+
+func TestAMergeThatFailsIsKeptAndSaysWhere(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	ws.Instances[0].Manifest.Produces[0].Merge = graph.ErrorOn
+	second := ws.Instances[0]
+	second.Name, second.Params = "other", []byte(`{"more":1}`)
+	ws.Instances = append(ws.Instances, second)
+	r, err := e.run(ws, func(c *Config) { c.KeepGoing, c.Backend = true, spoiled{e.backend, "other"} }, "two")
+	if !errors.Is(err, ErrFailed) || r.Count.Failed != 16 {
+		t.Fatalf("%v, %+v", err, r.Count)
+	}
+	all := e.letters()
+	if len(all) != 16 {
+		t.Fatalf("%d letters of 16 merges that failed", len(all))
+	}
+	for _, l := range all {
+		if l.Instance != graph.MergePrefix+"base" || l.Failure.Kind != deadletter.Merge || len(l.Windows) != 2 || len(l.Attempts) != 1 || l.Command != nil {
+			t.Errorf("%+v", l)
+		}
+		if want := fmt.Sprintf("at y %d, x %d base@base is ", l.Tile.Y.Lo, l.Tile.X.Lo); !strings.HasPrefix(l.Failure.Detail, want) {
+			t.Errorf("it says %q, want %q first", l.Failure.Detail, want)
+		}
+	}
+	ws.Instances[3].Params = []byte(`{"more":2}`)
+	e.build(ws, "two")
 }

@@ -95,7 +95,7 @@ type TileDone struct {
 	Unenforced []string
 	Log        []byte
 	Err        error
-	Repeated   bool // Failed, and reported from an earlier run without running again
+	Repeated   bool // Failed or Lost, and reported from an earlier run without running again
 	// Disagrees says that another build made other values for the same action:
 	// the producer is not deterministic. The values that were there first stay.
 	Disagrees bool

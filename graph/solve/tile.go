@@ -13,6 +13,7 @@ import (
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/cube/deadletter"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 )
@@ -352,16 +353,33 @@ func (b *build) await(ctx context.Context, j *job) (release func(), err error) {
 	return release, err
 }
 
+// runMerge computes a tile of a merge. One that fails leaves a dead letter, as
+// any action does, and fails again in every build that comes to it: all that
+// decides is in its key.
 func (b *build) runMerge(ctx context.Context, j *job, done TileDone) (TileDone, error) {
 	o := j.Outputs[0]
 	dst := make([]byte, len(j.values[0]))
+	done.Attempts = 1
 	if err := cube.Merge(o.Spec.Merge, o.Spec.DType, o.Spec.Fill, dst, j.values); err != nil {
-		done.Outcome, done.Err = Failed, err
-		return done, nil
+		err = j.conflict(err)
+		done.Outcome, done.Err, done.Wall = Failed, err, time.Since(done.Started)
+		return done, b.bury(j, graph.Resources{}, deadletter.Failure{Kind: deadletter.Merge, Detail: err.Error()}, &done)
 	}
 	err := b.commit(ctx, j, &containers.Result{Outputs: map[string]containers.Output{o.Role: {Values: dst}}}, &done)
-	done.Attempts, done.Wall = 1, time.Since(done.Started)
+	done.Wall = time.Since(done.Started)
 	return done, err
+}
+
+// conflict says of a merge that failed where, and which variables it was.
+func (j *job) conflict(err error) error {
+	var c *cube.ConflictError
+	if !errors.As(err, &c) {
+		return err
+	}
+	box := j.Outputs[0].OutputBox(j.tile.Box)
+	y, x := box.Y.Lo+c.Cell/box.X.Len()%box.Y.Len(), box.X.Lo+c.Cell%box.X.Len()
+	return fmt.Errorf("at y %d, x %d %s is %s and %s is %s, and the merge policy is %s: %w", y, x, j.windows[c.First].Binding.Variable, c.A,
+		j.windows[c.Next].Binding.Variable, c.B, j.Outputs[0].Spec.Merge, err)
 }
 
 // containerAction brings together what the container is given.

@@ -47,6 +47,7 @@ type Build struct {
 	Ran      int64     `json:"ran"`
 	Known    int64     `json:"known"`
 	Failed   int64     `json:"failed"`
+	Lost     int64     `json:"lost,omitempty"`
 	Left     float64   `json:"left_s,omitempty"` // 0: not known
 	Vertices []Vertex  `json:"vertices"`         // that are under way
 	Actions  []Action  `json:"actions"`          // that run or are waited for, at most MaxActions
@@ -72,7 +73,8 @@ type Action struct {
 	Since   time.Time      `json:"since"`
 	State   progress.State `json:"state"`
 	Attempt int            `json:"attempt,omitempty"`
-	For     string         `json:"for,omitempty"` // what is waited for, where it is room
+	Lost    bool           `json:"lost,omitempty"` // of one that is retried: nobody saw the attempt's end
+	For     string         `json:"for,omitempty"`  // what is waited for, where it is room
 }
 
 const (
@@ -168,7 +170,7 @@ func (p *Publisher) now(now time.Time) Build {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b, c := p.about, p.progress.Count
-	b.Updated, b.Tiles, b.Done, b.Ran, b.Known, b.Failed = now.UTC(), p.progress.Total, p.progress.Over, c.Ran, c.Hit, c.Failed
+	b.Updated, b.Tiles, b.Done, b.Ran, b.Known, b.Failed, b.Lost = now.UTC(), p.progress.Total, p.progress.Over, c.Ran, c.Hit, c.Failed, c.Lost
 	if left, ok := p.progress.Left(now); ok {
 		b.Left = left.Seconds()
 	}
@@ -181,7 +183,7 @@ func (p *Publisher) now(now time.Time) Build {
 			b.More++
 			continue
 		}
-		b.Actions = append(b.Actions, Action{a.ID, a.Vertex.Name, a.Tile.Box, a.Vertex.Len() == 1, a.Since.UTC(), a.State, a.Attempt, a.For})
+		b.Actions = append(b.Actions, Action{a.ID, a.Vertex.Name, a.Tile.Box, a.Vertex.Len() == 1, a.Since.UTC(), a.State, a.Attempt, a.Lost, a.For})
 	}
 	return b
 }

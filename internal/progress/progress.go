@@ -78,6 +78,7 @@ type Action struct {
 	State   State
 	Attempt int           // that runs, or has failed
 	Pause   time.Duration // before the next attempt
+	Lost    bool          // of one that is retried: nobody saw the attempt's end
 	For     string        // what is waited for, where it is room
 }
 
@@ -98,7 +99,7 @@ func (b *Build) Event(e solve.Event) {
 		}
 		b.put(a)
 	case solve.Retried:
-		b.put(Action{Vertex: e.Vertex, Tile: e.Tile, ID: e.Action, Since: time.Now(), State: Retrying, Attempt: e.Attempt, Pause: e.Pause})
+		b.put(Action{Vertex: e.Vertex, Tile: e.Tile, ID: e.Action, Since: time.Now(), State: Retrying, Attempt: e.Attempt, Pause: e.Pause, Lost: e.Lost})
 	case solve.TileDone:
 		b.tileDone(e)
 	case solve.VertexDone:

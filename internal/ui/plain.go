@@ -105,7 +105,7 @@ func (f *failures) write(w io.Writer, e solve.TileDone, s Style) {
 	}
 	fmt.Fprintf(w, "%s %s: %v%s\n", s.Bad("failed"), where, e.Err, again)
 	f.writeLog(w, e)
-	if !e.Action.IsZero() && !e.Vertex.IsMerge() {
+	if !e.Action.IsZero() {
 		fmt.Fprintf(w, "  to look into it: cube failed show %s\n", e.Action.Short())
 	}
 }
@@ -131,13 +131,24 @@ func (p *Plain) Summary(s Summary) error {
 	return err
 }
 
+// Unmade says how many actions failed and how many were lost.
+func Unmade(failed, lost int64) string {
+	switch {
+	case lost == 0:
+		return fmt.Sprintf("%d failed", failed)
+	case failed == 0:
+		return fmt.Sprintf("%d lost", lost)
+	}
+	return fmt.Sprintf("%d failed, %d lost", failed, lost)
+}
+
 // summaryLine is the last line of a build.
 func summaryLine(s Summary, style Style) string {
 	c := s.Result.Count
 	took := Took(s.Took)
 	switch {
 	case c.Failed+c.Lost > 0:
-		return fmt.Sprintf("%s: %d failed, %d not tried, %d ran, %d known, in %s", style.Bad(s.Status), c.Failed+c.Lost, c.Blocked+s.Result.Untried, c.Ran, c.Hit, took)
+		return fmt.Sprintf("%s: %s, %d not tried, %d ran, %d known, in %s", style.Bad(s.Status), Unmade(c.Failed, c.Lost), c.Blocked+s.Result.Untried, c.Ran, c.Hit, took)
 	case s.Status != "succeeded":
 		return fmt.Sprintf("%s after %s: %d ran, %d known", style.Bad(s.Status), took, c.Ran, c.Hit)
 	case c.Ran == 0:
