@@ -35,7 +35,7 @@ type Letter struct {
 	Failure  Failure   `json:"failure"` // the last
 	Attempts []Attempt `json:"attempts"`
 	Losses   int       `json:"losses,omitempty"` // how often whatever ran it ended before it did
-	Log      []byte    `json:"log,omitempty"` // the end of what the last attempt printed
+	Log      []byte    `json:"log,omitempty"`    // the end of what the last attempt printed
 
 	Request []byte          `json:"request"` // the bytes of /cube/request.json
 	Windows []Window        `json:"windows,omitempty"`
