@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/cubebuild/cube/containers/native/worker"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestCgroupMountsAreFound(t *testing.T) {
@@ -93,6 +95,29 @@ func TestOnlyLeavesOfTheDeadAreOrphans(t *testing.T) {
 		if got := orphaned(name, namespace); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
+	}
+}
+
+func TestTheLeavesOfOneThatEndedAndIsNotAskedForAreOrphans(t *testing.T) {
+	namespace, err := processNamespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	// Waits for its end, and leaves it to be asked for.
+	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, start, err := startOf(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name := fmt.Sprintf("cube-%d-%d-%s-a.1", namespace, cmd.Process.Pid, start); !orphaned(name, namespace) {
+		t.Errorf("%s is taken for a leaf of one that lives", name)
 	}
 }
 

@@ -30,7 +30,7 @@ func ownName() (string, error) {
 		return "", err
 	}
 	pid := os.Getpid()
-	start, err := startTime(pid)
+	_, start, err := startOf(pid)
 	if err != nil {
 		return "", err
 	}
@@ -45,19 +45,20 @@ func processNamespace() (uint64, error) {
 	return st.Ino, nil
 }
 
-// startTime is the process's start, in ticks since the machine's.
-func startTime(pid int) (string, error) {
+// startOf is a process's state, a letter, and its start, in ticks since the
+// machine's.
+func startOf(pid int) (state, start string, err error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return "", fmt.Errorf("find start of process %d: %w", pid, err)
+		return "", "", fmt.Errorf("find start of process %d: %w", pid, err)
 	}
 	// The name, in parentheses, may hold anything.
 	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 	const field = 19 // the 22nd, and two stand before the name's end
 	if len(f) <= field {
-		return "", fmt.Errorf("find start of process %d: malformed stat", pid)
+		return "", "", fmt.Errorf("find start of process %d: malformed stat", pid)
 	}
-	return f[field], nil
+	return f[0], f[field], nil
 }
 
 // Sweep removes the leaves that killed runners of a state directory left. New
@@ -125,7 +126,8 @@ func noted(note string, dirs []string) ([]string, error) {
 }
 
 // orphaned reports whether the name is that of a leaf whose maker, in this
-// process namespace, is gone.
+// process namespace, is gone. One that has ended is gone, too, where its parent
+// has not asked how: in a container whose first process never asks, it stays.
 func orphaned(name string, namespace uint64) bool {
 	rest, ok := strings.CutPrefix(name, leafPrefix)
 	f := strings.Split(rest, "-")
@@ -136,14 +138,14 @@ func orphaned(name string, namespace uint64) bool {
 	if err != nil || pid <= 0 {
 		return false
 	}
-	start, err := startTime(pid)
+	state, start, err := startOf(pid)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESRCH):
 		return true
 	case err != nil:
 		return false
 	}
-	return start != f[2]
+	return start != f[2] || state == "Z" || state == "X"
 }
 
 // removeOrphan ends what is left in the leaf and removes it. What takes too
