@@ -3,6 +3,7 @@ package graph
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/cubebuild/cube/cube/grid"
@@ -25,6 +26,12 @@ func FuzzBasis(f *testing.F) {
 		f.Add(raw, int64(10), int64(20))
 		b.Inputs[0].Grid.Lattice.DX, b.Inputs[0].Method = 90, "nearest"
 	}
+	b.Shared.Params = json.RawMessage(strings.Repeat(`{"a":`, 4000) + "1" + strings.Repeat("}", 4000))
+	deep, err := json.Marshal(b)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(deep, int64(10), int64(20))
 	f.Fuzz(func(t *testing.T, raw []byte, lo, hi int64) {
 		var b Basis
 		if json.Unmarshal(raw, &b) != nil {

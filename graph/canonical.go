@@ -18,7 +18,7 @@ import (
 // units, no white space, numbers as ECMAScript prints them. An integer that a
 // double cannot hold exactly is written as the string "int:0x…" or "int:-0x…",
 // so that no digit is lost. NaN and infinities are errors, as in encoding/json,
-// and so are duplicate keys.
+// and so are duplicate keys and JSON that nests more than 256 levels deep.
 func Canonical(v any) ([]byte, error) { return appendValue(make([]byte, 0, 1024), v) }
 
 // appendValue appends v's canonical JSON.
@@ -62,9 +62,14 @@ func digestCanonical(domain string, v any) (Digest, error) {
 
 // canon rewrites JSON that is known to be valid.
 type canon struct {
-	src []byte
-	pos int
+	src   []byte
+	pos   int
+	depth int
 }
+
+// maxDepth is how many levels deep JSON from outside may nest. Sorting moves what
+// an object holds, once a level.
+const maxDepth = 256
 
 func (c *canon) space() {
 	for c.pos < len(c.src) {
@@ -80,6 +85,10 @@ func (c *canon) space() {
 // value appends the next value.
 func (c *canon) value(b []byte) ([]byte, error) {
 	c.space()
+	if c.depth++; c.depth > maxDepth {
+		return nil, fmt.Errorf("it nests more than %d levels deep", maxDepth)
+	}
+	defer func() { c.depth-- }()
 	switch c.src[c.pos] {
 	case '{':
 		return c.object(b)
@@ -129,12 +138,16 @@ func (c *canon) array(b []byte) (_ []byte, err error) {
 	return append(b, ']'), nil
 }
 
-// member is a key and its value, both canonical.
-type member struct{ key, value []byte }
+// member is a key and where it stands with its value, both canonical.
+type member struct {
+	key      []byte
+	from, to int
+}
 
 func (c *canon) object(b []byte) ([]byte, error) {
 	var room [16]member
-	members := room[:0]
+	members, start := room[:0], len(b)
+	b = append(b, '{')
 	c.pos++
 	for !c.next('}') {
 		key, err := c.str()
@@ -143,25 +156,43 @@ func (c *canon) object(b []byte) ([]byte, error) {
 		}
 		c.space()
 		c.pos++ // the colon
-		start := len(b)
-		if b, err = c.value(b); err != nil { // behind what is there: it is moved below
-			return nil, err
-		}
-		members = append(members, member{key, slices.Clone(b[start:])})
-		b = b[:start]
-	}
-	slices.SortFunc(members, func(x, y member) int { return compareKeys(x.key, y.key) })
-	b = append(b, '{')
-	for i, m := range members {
-		if i > 0 {
-			if bytes.Equal(m.key, members[i-1].key) {
-				return nil, fmt.Errorf("key %s twice", m.key)
-			}
+		if len(members) > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(append(b, m.key...), ':'), m.value...)
+		from := len(b)
+		if b, err = c.value(append(append(b, key...), ':')); err != nil {
+			return nil, err
+		}
+		members = append(members, member{key, from, len(b)})
 	}
-	return append(b, '}'), nil
+	b, err := sortMembers(b, start, members)
+	return append(b, '}'), err
+}
+
+// sortMembers puts the members of the object that begins at start in order.
+func sortMembers(b []byte, start int, members []member) ([]byte, error) {
+	byKey := func(x, y member) int { return compareKeys(x.key, y.key) }
+	sorted := slices.IsSortedFunc(members, byKey)
+	if !sorted {
+		slices.SortFunc(members, byKey)
+	}
+	for i := 1; i < len(members); i++ {
+		if bytes.Equal(members[i-1].key, members[i].key) {
+			return nil, fmt.Errorf("key %s twice", members[i].key)
+		}
+	}
+	if sorted {
+		return b, nil
+	}
+	was := slices.Clone(b[start:])
+	b = b[:start+1]
+	for i, m := range members {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, was[m.from-start:m.to-start]...)
+	}
+	return b, nil
 }
 
 // compareKeys compares quoted keys by their UTF-16 code units.

@@ -43,7 +43,34 @@ func TestCanonicalJSONRefusesWhatItCannotName(t *testing.T) {
 	}
 }
 
+// What an object holds is moved at most once a level, and levels are bounded: a
+// small file costs little, however it nests.
+func TestCanonicalJSONOfDeepNestingCostsLittle(t *testing.T) {
+	nested := func(open, inner, end string, n int) json.RawMessage {
+		return json.RawMessage(strings.Repeat(open, n) + inner + strings.Repeat(end, n))
+	}
+	for _, open := range []string{`{"a":`, `{"b":0,"a":`, `[`} {
+		end := map[byte]string{'{': "}", '[': "]"}[open[0]]
+		if got, err := Canonical(nested(open, "1", end, 9000)); err == nil {
+			t.Errorf("%d levels of %s became %d bytes", 9000, open, len(got))
+		}
+		once, err := Canonical(nested(open, "1", end, maxDepth-1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if twice, err := Canonical(json.RawMessage(once)); err != nil || string(twice) != string(once) {
+			t.Errorf("%s: %v", twice, err)
+		}
+	}
+	in := nested(`{"a":`, `"`+strings.Repeat("x", 1<<16)+`"`, "}", maxDepth-1)
+	if n := testing.AllocsPerRun(1, func() { _, _ = Canonical(in) }); n > 100 {
+		t.Errorf("%v allocations for %d levels", n, maxDepth)
+	}
+}
+
 func FuzzCanonicalIsAFixedPoint(f *testing.F) {
+	f.Add(`{"b":{"a":{"d":1,"c":{}}},"a":0}`)
+	f.Add(strings.Repeat(`{"b":0,"a":`, maxDepth) + "1" + strings.Repeat("}", maxDepth))
 	f.Add(`{"a":[1,2.5,"x"],"b":null}`)
 	f.Add(`{"\ud83d\ude00":9007199254740993}`)
 	f.Fuzz(func(t *testing.T, in string) {
