@@ -32,7 +32,7 @@ func (c *Cube) NewBuilder(ctx context.Context, l Layout) (*Builder, error) {
 	if err := l.Valid(); err != nil {
 		return nil, err
 	}
-	if err := c.writing(ctx); err != nil {
+	if err := c.Use(ctx); err != nil {
 		return nil, err
 	}
 	n := l.pageCount()

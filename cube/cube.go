@@ -57,7 +57,7 @@ type Cube struct {
 
 	syncing   sync.Mutex // held by the Sync that is under way: the next one waits for it
 	mu        sync.Mutex
-	lock      *os.File // shared, from the first write on
+	lock      *os.File // shared, from Use on
 	manifests []string // written since the last Sync
 }
 
@@ -198,16 +198,18 @@ func (c *Cube) syncManifests(paths []string) error {
 	return cas.SyncDir(c.Path("versions"))
 }
 
-// writing says that this Cube is about to write objects: from then on gc waits
-// for it to be closed. While gc runs, it waits for that.
-func (c *Cube) writing(ctx context.Context) error {
+// Use says that the caller is going to work with the cube: from then on, until it
+// is closed, [Cube.Exclusive] says ErrBusy to others. While somebody has the cube
+// for himself, Use waits for that, until ctx ends. What was looked up before Use
+// may be gone. Whatever writes calls it; a second call does nothing.
+func (c *Cube) Use(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lock != nil {
 		return nil
 	}
-	f, err := os.OpenFile(c.Path("lock"), os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
+	f, err := openLock(c.Path("lock"))
+	if f == nil || err != nil {
 		return err
 	}
 	if err := flockWait(ctx, f, syscall.LOCK_SH); err != nil {
@@ -216,6 +218,20 @@ func (c *Cube) writing(ctx context.Context) error {
 	}
 	c.lock = f
 	return nil
+}
+
+// openLock opens the file of the lock. It is nil where there is none and none can be
+// made: a cube that may only be read, and that nobody ever had for himself.
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+		return f, err
+	}
+	f, err = os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return f, err
 }
 
 // flockWait takes a lock of f, waiting for others until ctx ends.

@@ -2,7 +2,11 @@ package cube
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"math/rand/v2"
+	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/cubebuild/cube/cube/grid"
@@ -99,5 +103,59 @@ func TestWhatIsPutIsRead(t *testing.T) {
 	clear(got)
 	if got, err = c.ReadWindow(t.Context(), again, l.Domain(), got); err != nil || !bytes.Equal(got, values) {
 		t.Fatalf("after loading: %v", err)
+	}
+}
+
+func TestACubeThatIsUsedIsNobodysAlone(t *testing.T) {
+	t.Parallel()
+	c := newTestCube(t, Config{})
+	for range 2 {
+		if err := c.Use(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := reopenedBeside(t, c)
+	if _, err := other.Exclusive(); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v, want ErrBusy", err)
+	}
+	if err := reopenedBeside(t, c).Use(t.Context()); err != nil {
+		t.Errorf("two at once: %v", err)
+	}
+}
+
+func TestWhoUsesACubeWaitsForWhoHasItAlone(t *testing.T) {
+	t.Parallel()
+	c := newTestCube(t, Config{})
+	unlock, err := reopenedBeside(t, c).Exclusive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Use(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it waited until its context ended", err)
+	}
+	unlock()
+	if err := c.Use(ctx); err != nil {
+		t.Errorf("once the other is done: %v", err)
+	}
+}
+
+// What the kernel lets nobody write to stands for a cube that may only be read.
+func TestACubeThatCannotBeWrittenToCanBeUsed(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("it has no such files")
+	}
+	f, err := openLock("/proc/sys/kernel/ostype")
+	if f == nil || err != nil {
+		t.Fatalf("a lock that may only be read: %v, %v", f, err)
+	}
+	f.Close()
+	if f, err := openLock("/sys/kernel/nothing"); f != nil || err != nil {
+		t.Errorf("no lock, and none to be made: %v, %v", f, err)
+	}
+	if _, err := openLock(filepath.Join(t.TempDir(), "nothing", "lock")); err == nil {
+		t.Error("a lock in a folder that is not there was opened")
 	}
 }

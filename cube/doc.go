@@ -50,7 +50,7 @@
 //	.cube/checkpoints/<hex> what the action with that ActionID left for its next
 //	                        attempt, its own business; <hex>.*.gone is being removed
 //	.cube/staging/          what builds put together; swept when their process is dead
-//	.cube/lock              shared by whoever writes, exclusive to gc and to who voids results
+//	.cube/lock              shared by who builds or writes, exclusive to gc and to who voids results
 //
 // A chunk's object is the whole chunk, padded with the fill value where it
 // leaves the domain, through the Zarr codecs bytes (little-endian) and blosc.

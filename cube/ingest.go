@@ -82,7 +82,7 @@ func (c *Cube) putTile(ctx context.Context, l Layout, box grid.Box, values []byt
 	if want := l.Bytes(box); int64(len(values)) != want {
 		return nil, fmt.Errorf("%d bytes, want %d: %w", len(values), want, ErrOutside)
 	}
-	if err := c.writing(ctx); err != nil {
+	if err := c.Use(ctx); err != nil {
 		return nil, err
 	}
 	if l.Spec.DType == graph.Bool {
@@ -332,7 +332,7 @@ func sameFile(a, b os.FileInfo) bool {
 
 // PutFile stores a file's content.
 func (c *Cube) PutFile(ctx context.Context, r io.Reader, mediaType, ext string) (File, error) {
-	if err := c.writing(ctx); err != nil {
+	if err := c.Use(ctx); err != nil {
 		return File{}, fmt.Errorf("put file: %w", err)
 	}
 	d, n, err := c.objects.PutFrom(ctx, r, maxFile)

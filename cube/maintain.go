@@ -40,7 +40,8 @@ type Freed struct {
 // GC frees what neither a head nor conf keeps: versions, results of actions of
 // which an object is gone, and objects. It takes the cube for itself: while a
 // build is using it, GC says ErrBusy, and a build that begins meanwhile waits.
-// A Cube that has written since it was opened counts as a build.
+// A Cube that was used or has written since it was opened counts as a build; see
+// Use.
 // Killed at any instant it leaves a cube in which everything that is reachable
 // is there: what names something goes before what it names.
 func (c *Cube) GC(ctx context.Context, conf GCConfig) (Freed, error) {
@@ -62,7 +63,8 @@ func (c *Cube) GC(ctx context.Context, conf GCConfig) (Freed, error) {
 
 // Exclusive takes the cube for the caller alone until it calls unlock: while a
 // build is using it, Exclusive says ErrBusy, and one that begins meanwhile
-// waits. A Cube that has written since it was opened counts as a build.
+// waits. A Cube that was used or has written since it was opened counts as a build;
+// see Use.
 func (c *Cube) Exclusive() (unlock func(), err error) {
 	f, err := os.OpenFile(c.Path("lock"), os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {

@@ -83,7 +83,7 @@ func removeAll(dir string) error {
 // went down. It may run beside other processes, and costs a few system calls
 // where there is nothing to do.
 func (c *Cube) Sweep(ctx context.Context) (cas.Recovered, error) {
-	if err := c.writing(ctx); err != nil {
+	if err := c.Use(ctx); err != nil {
 		return cas.Recovered{}, fmt.Errorf("sweep: %w", err)
 	}
 	for _, sweep := range []func() error{c.sweepStaging, c.sweepTemps, c.sweepViews, c.sweepCheckpoints} {

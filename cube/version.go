@@ -329,7 +329,7 @@ func (c *Cube) NewFileVersion(ctx context.Context, spec graph.VarSpec, f File) (
 	if spec.Kind != graph.File {
 		return nil, fmt.Errorf("version of %s: kind %q is no file", spec.Name, spec.Kind)
 	}
-	if err := c.writing(ctx); err != nil {
+	if err := c.Use(ctx); err != nil {
 		return nil, err
 	}
 	d, err := fileDigest(f)

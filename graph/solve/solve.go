@@ -142,7 +142,16 @@ var ErrFailed = errors.New("actions failed")
 // Run executes a plan. Heads of all variables that came out whole are moved,
 // at once, also where others failed. Where ctx ends, what was done stays
 // known, and nothing that runs is left behind.
+//
+// Before it looks anything up it says to the cube, and to those of Imports, that
+// they are in use (cube.Cube.Use): gc and Invalidate are refused from then on, until
+// the caller closes them.
 func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (*Result, error) {
+	for _, used := range append([]*cube.Cube{c.Cube}, c.Imports...) {
+		if err := used.Use(ctx); err != nil {
+			return nil, err
+		}
+	}
 	b, err := newBuild(ws, plan, c)
 	if err != nil {
 		return nil, err
