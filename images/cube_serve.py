@@ -1,7 +1,7 @@
 """Serves the tiles of a batch in Python (capabilities.batch of producer.yaml).
 
-Either every tile gets a process of its own, forked from one that has imported
-what takes long, and the script stays as it is:
+Either every tile gets a process of its own, forked beforehand from one that has
+imported what takes long, and the script stays as it is:
 
     image:
       serve: true
@@ -89,25 +89,71 @@ def _exit_code(value):
     return 1
 
 
-def _fork(run):
-    """Runs in a new process, for one tile, and returns that process's exit code."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        os.setpgid(0, 0)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, REQUESTS)
-        os.close(null)
-        os.close(ANSWERS)
-        _end(_code(run))
-    _, status = os.waitpid(child, 0)
-    try:
-        os.killpg(child, signal.SIGKILL)  # what it has left behind
-    except ProcessLookupError:
-        pass
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
+class _Forked:
+    """A process for one tile, which waits until it is told that the tile is there.
+
+    It is forked beforehand, while another tile runs in a process of its own, so
+    that no tile waits for a fork. It is a copy of a process that runs no tile.
+    """
+
+    def __init__(self, run):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        told, self.tell = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.tell)
+            os.setpgid(0, 0)
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, REQUESTS)
+            os.close(null)
+            os.close(ANSWERS)
+            if not os.read(told, 1):  # no tile is left
+                os._exit(0)
+            os.close(told)
+            _end(_code(run))
+        os.close(told)
+
+    def go(self):
+        """Has it run its tile; false where it is no more."""
+        try:
+            os.write(self.tell, b"\n")
+        except BrokenPipeError:
+            self.end()
+            return False
+        os.close(self.tell)
+        return True
+
+    def end(self):
+        """Ends it where it has no tile to run."""
+        os.close(self.tell)
+        self.code()
+
+    def code(self):
+        """Waits for its end, ends what it has left behind, and returns its exit code."""
+        _, status = os.waitpid(self.pid, 0)
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+
+def _serve_forked(run):
+    """Runs each tile in a process of its own."""
+    ready = _Forked(run)
+    while _requested():
+        tile = ready
+        while tile is None or not tile.go():
+            tile = _Forked(run)
+        try:
+            ready = _Forked(run)
+        except OSError:  # the tile has all processes or memory that there are
+            ready = None
+        _answer(tile.code())
+    if ready:
+        ready.end()
 
 
 def _end(code):
@@ -151,8 +197,7 @@ def main(args):
         return
     gc.collect()
     gc.freeze()  # so that no child's collector copies what it shares with its parent
-    while _requested():
-        _answer(_fork(run))
+    _serve_forked(run)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,12 @@ if what[0] == "exit": sys.exit(int(what[1]))
 if what[0] == "words": sys.exit("it went wrong")
 if what[0] == "raise": raise ValueError("no such cell")
 if what[0] == "kill": os.kill(os.getpid(), signal.SIGKILL)
+if what[0] == "end": # the one that waits for the next tile
+    waiting = []
+    while not waiting:
+        waiting = [int(p) for p in open(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read().split() if int(p) != os.getpid()]
+    os.kill(waiting[0], signal.SIGKILL)
+    while open(f"/proc/{waiting[0]}/stat").read().rpartition(")")[2].split()[0] != "Z": pass
 if what[0] == "spawn" and os.fork() == 0: signal.pause()
 if what[0] == "answers":
     try: os.write(3, b"1\n")
@@ -100,7 +106,7 @@ func TestTheForkServerGivesEachTileAProcess(t *testing.T) {
 	b := startServing(t, dir, "CUBE_SERVE=1", "-m", "cube_serve", "--preload", "json,steps", "app/main.py", "one", "two")
 	for _, c := range []struct{ what, answer string }{
 		{"nothing", "0\n"}, {"exit 65", "65\n"}, {"nothing", "0\n"}, {"exit 300", "44\n"}, {"words", "1\n"},
-		{"raise", "1\n"}, {"kill", "137\n"}, {"spawn", "0\n"}, {"answers", "0\n"},
+		{"raise", "1\n"}, {"kill", "137\n"}, {"spawn", "0\n"}, {"answers", "0\n"}, {"end", "0\n"}, {"nothing", "0\n"},
 	} {
 		write(t, dir, map[string]string{"what": c.what})
 		if got := b.ask(); got != c.answer {
@@ -111,16 +117,16 @@ func TestTheForkServerGivesEachTileAProcess(t *testing.T) {
 	if code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
-	if n := strings.Count(out, "tile 1 ['one', 'two'] preloaded b''\n"); n != 9 {
-		t.Errorf("%d of 9 tiles ran as the first of their process:\n%s", n, out)
+	if n := strings.Count(out, "tile 1 ['one', 'two'] preloaded b''\n"); n != 11 {
+		t.Errorf("%d of 11 tiles ran as the first of their process:\n%s", n, out)
 	}
 	for _, want := range []string{"it went wrong\n", "ValueError: no such cell\n", "descriptor 3: Bad file descriptor\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in:\n%s", want, out)
 		}
 	}
-	if n := strings.Count(out, "at its end\n"); n != 8 { // all but the one that was killed
-		t.Errorf("%d of 8 processes ended as they would alone:\n%s", n, out)
+	if n := strings.Count(out, "at its end\n"); n != 10 { // all but the one that was killed
+		t.Errorf("%d of 10 processes ended as they would alone:\n%s", n, out)
 	}
 }
 
