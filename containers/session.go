@@ -19,7 +19,8 @@ type Starter interface {
 type Session interface {
 	// Serve has the payload do one request. The spec is that of Start but for
 	// the content and fills of its mounts, Stdout (which takes Stderr, too) and
-	// Limits.Time, which bounds this request. The payload finds what it would in
+	// Limits.Time, which bounds this request. What the payload printed as it
+	// started goes with the first one. The payload finds what it would in
 	// a container of its own: of what was written or brought for an earlier
 	// request nothing is left.
 	//

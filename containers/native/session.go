@@ -104,7 +104,6 @@ func (s *session) open() error {
 		return err
 	}
 	s.log, s.out = log, &output{inner: []*os.File{inner}, stdout: 1, stderr: 1}
-	s.out.copying.Go(log.copy)
 	s.spec.Stdin, s.spec.Answers = in, to
 	defer func() { s.spec.Stdin, s.spec.Answers = nil, nil }()
 	return s.startWith(s.out)
@@ -271,7 +270,11 @@ func waiting(f *os.File) (n int, err error) {
 
 // ask has the payload do what it finds, and says what came of it.
 func (s *session) ask(ctx context.Context) (*containers.Exit, error) {
-	s.log.turn(s.spec.Stdout)
+	if s.log.begun {
+		s.log.turn(s.spec.Stdout)
+	} else {
+		s.log.begin(s.spec.Stdout, &s.out.copying)
+	}
 	// Where that fails the payload has ended or has closed its standard input; an
 	// answer, or the end of the answers, says what is the matter.
 	_, _ = s.requests.WriteString(containers.Request)
@@ -382,6 +385,7 @@ func (s *session) release() {
 		s.hangUp()
 	}
 	if s.out != nil {
+		s.log.close()
 		s.out.closeInner()
 		s.out.wait()
 	}

@@ -12,13 +12,15 @@ import (
 )
 
 // logPipe takes what a payload that serves prints, and gives it to the writer
-// of the request that it serves; between two requests nobody wants it.
+// of the request that it serves; between two requests nobody wants it. What it
+// prints as it starts waits in the pipe for the first request.
 type logPipe struct {
-	read *os.File
-	conn syscall.RawConn
-	mu   sync.Mutex // held while bytes go from the pipe to the writer
-	to   io.Writer  // nil discards
-	buf  []byte
+	read  *os.File
+	conn  syscall.RawConn
+	begun bool
+	mu    sync.Mutex // held while bytes go from the pipe to the writer
+	to    io.Writer  // nil discards
+	buf   []byte
 }
 
 // newLogPipe returns the pipe and the payload's end of it.
@@ -33,6 +35,19 @@ func newLogPipe() (*logPipe, *os.File, error) {
 		return nil, nil, err
 	}
 	return &logPipe{read: read, conn: conn, buf: make([]byte, 32<<10)}, write, nil
+}
+
+// begin gives all that the payload has printed, and prints, to the first writer.
+func (l *logPipe) begin(to io.Writer, copying *sync.WaitGroup) {
+	l.begun, l.to = true, to
+	copying.Go(l.copy)
+}
+
+// close closes a pipe that never began; copy closes one that has.
+func (l *logPipe) close() {
+	if !l.begun {
+		l.read.Close()
+	}
 }
 
 // copy passes on what comes until nobody is left to write.

@@ -73,6 +73,23 @@ func TestASessionServesOneRequestAfterAnother(t *testing.T) {
 	}
 }
 
+func TestWhatIsPrintedAtTheStartIsTheFirstRequests(t *testing.T) {
+	r := newRunner(t, native.Config{})
+	spec, token := serving(t, "", "0"), fmt.Sprintf("greeting-%d", os.Getpid())
+	spec.Args = []string{"/probe", "greet", token}
+	s, err := r.Start(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	waitFor(t, "the payload to have printed", func() bool { return processesWith(t, token) == 2 })
+	for _, want := range []string{"hello\n", ""} {
+		if out, _, err := serveOne(t, s, spec); out != want || err != nil {
+			t.Errorf("it printed %q, want %q: %v", out, want, err)
+		}
+	}
+}
+
 func TestASessionRefusesTheMountsOfAnother(t *testing.T) {
 	r := newRunner(t, native.Config{})
 	spec := serving(t, "/cube/request.json", "0")

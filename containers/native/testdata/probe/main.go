@@ -39,6 +39,7 @@ var commands = map[string]func(args []string){
 	"eat":     eat,
 	"fill":    fill,
 	"orphan":  orphan,
+	"greet":   greet,
 	"survive": survive,
 	"escape":  escape,
 	"dump":    dump,
@@ -110,6 +111,14 @@ func serve(paths []string) {
 		os.WriteFile("/cube/out/a/served", fmt.Append(nil, n), 0o644)
 		fmt.Fprintln(answers, n)
 	}
+}
+
+// greet prints as it starts, before anything is asked of it, and lets that be
+// seen by a process that it starts then.
+func greet(a []string) {
+	fmt.Println("hello")
+	exec.Command("/probe", append([]string{"sleep"}, a...)...).Start()
+	serve(nil)
 }
 
 func appendTo(p string) error {
