@@ -29,14 +29,19 @@ type backend struct {
 	close func() error
 }
 
+// checkBackend refuses what is no backend.
+func checkBackend(kind string) error {
+	if kind == nowhere || slices.Contains(config.Backends, kind) {
+		return nil
+	}
+	return &usageError{fmt.Errorf("there is no backend %s: write one of %s", kind, strings.Join(config.Backends, ", "))}
+}
+
 // backend makes the backend of a kind, or the one that cube.yaml asks for, for so
 // many actions at once. The caller closes it when the build has ended.
 func (a *app) backend(p *project.Project, kind string, workers int) (*backend, error) {
 	if kind == nowhere {
 		kind = p.File.Backend.Kind
-	}
-	if !slices.Contains(config.Backends, kind) {
-		return nil, &usageError{fmt.Errorf("there is no backend %s: write one of %s", kind, strings.Join(config.Backends, ", "))}
 	}
 	if kind != apart {
 		return &backend{lazyBackend{p.Executor}, kind, func() error { return nil }}, nil

@@ -91,6 +91,9 @@ func (o *buildOptions) allowance(ctx context.Context, p *project.Project, prep *
 }
 
 func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (err error) {
+	if err := checkBackend(o.backend); err != nil {
+		return err
+	}
 	if o.dryRun {
 		return runPlan(ctx, a, planOptions{o.projectFlags, o.jobs}, targets)
 	}

@@ -7,18 +7,22 @@
 //	workspace FOLDER         copies a folder of the repository, such as examples/rockies, and goes into the copy
 //	replace FILE OLD NEW     replaces a piece of text that must be there
 //	python SCRIPT ARG...     runs a script of testdata/ in the pinned Python
+//	wait-for PATTERN         waits for a file that a background command makes
+//	exits CODE COMMAND...    runs a command that must end with this code
 //
-// and the condition [sample] is true where there is sample data, which
+// the variable LF, a line feed, and the condition [sample] is true where there is sample data, which
 // $CUBE_SOURCES then names.
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -44,7 +48,7 @@ func TestStories(t *testing.T) {
 		Setup:               func(env *testscript.Env) error { return setup(env, cube, python, scripts) },
 		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"workspace": workspace, "replace": replace, "python": runPython,
+			"workspace": workspace, "replace": replace, "python": runPython, "wait-for": waitFor, "exits": exits,
 		},
 	})
 }
@@ -60,6 +64,7 @@ func setup(env *testscript.Env, cube, python, scripts string) error {
 	}
 	env.Setenv("PATH", filepath.Dir(cube)+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Setenv("NO_COLOR", "1")
+	env.Setenv("LF", "\n")
 	env.Setenv("PYTHON", python)
 	env.Setenv("SCRIPTS", scripts)
 	if data := os.Getenv("CUBE_SAMPLE_DATA"); data != "" {
@@ -130,5 +135,36 @@ func runPython(ts *testscript.TestScript, neg bool, args []string) {
 	err := ts.Exec(ts.Getenv("PYTHON"), args...)
 	if neg == (err == nil) {
 		ts.Fatalf("%s: %v", args[0], err)
+	}
+}
+
+// waitFor waits for a file that a background command makes.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: wait-for PATTERN")
+	}
+	for range 1200 {
+		if found, _ := filepath.Glob(ts.MkAbs(args[0])); len(found) > 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("%s did not appear", args[0])
+}
+
+// exits runs a command that must end with a certain code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	code := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if want := args[0]; fmt.Sprint(code) != want {
+		ts.Fatalf("%s exited with %d, want %s", strings.Join(args[1:], " "), code, want)
 	}
 }

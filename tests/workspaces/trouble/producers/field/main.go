@@ -66,6 +66,8 @@ func misbehave(do string) {
 		os.Exit(n)
 	case "flaky": // asks for another attempt so many times
 		again(n)
+	case "steps": // so many, and then nothing, unless its checkpoint has them already
+		steps(n)
 	case "hang":
 		fmt.Println("told to hang")
 		time.Sleep(time.Hour)
@@ -97,6 +99,22 @@ func again(n int) {
 		check(os.WriteFile(state, append(b, 'x'), 0o644))
 		os.Exit(75)
 	}
+}
+
+// steps leaves a file in the checkpoint for each step. Begun anew it waits for
+// somebody to end it; begun with the steps behind it, it goes on.
+func steps(n int) {
+	const dir = "/cube/checkpoint"
+	entries, err := os.ReadDir(dir)
+	check(err)
+	fmt.Printf("goes on after step %d\n", len(entries))
+	if len(entries) == n {
+		return
+	}
+	for i := len(entries); i < n; i++ {
+		check(os.WriteFile(filepath.Join(dir, fmt.Sprint("step", i+1)), nil, 0o644))
+	}
+	time.Sleep(time.Hour)
 }
 
 func eat(n int) {
