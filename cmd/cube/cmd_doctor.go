@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,12 +24,21 @@ func newDoctorCommand(a *app) *cobra.Command {
 		Use:     "doctor",
 		Short:   "say what this machine offers, and what to do about the rest",
 		GroupID: groupMachine,
-		Long: `Doctor looks whether actions can run here, isolated and within their limits, which
-programs that build images are there, and where data is kept. For all that is
-missing it says what to do. It exits with 1 where actions cannot run.`,
-		Example: "  cube doctor\n  cube doctor --json | jq -r 'select(.ok | not).name'",
-		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return runDoctor(c.Context(), a) },
+		Long: `Doctor looks whether actions can run here, isolated and within their limits, by
+which backends, which programs that build images are there, and where data is kept.
+For all that is missing it says what to do. It exits with 1 where actions cannot
+run. Then it says what the machine has for actions (processors, memory, GPUs, and
+the tokens that cube.yaml declares), and which builds hold or wait for some of it
+now.
+
+With --json it prints a line {"type": "check"} for each thing that it looked at, and
+{"type": "resource"} for each resource: total, held, holders and waiting, counted in
+processors, bytes or pieces.`,
+		Example: `  cube doctor
+  cube doctor --json | jq -r 'select(.type == "check" and (.ok | not)).name'
+  cube doctor --json | jq 'select(.name == "licence").holders'`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runDoctor(c.Context(), a) },
 	}
 }
 
@@ -43,7 +53,8 @@ type checkLine struct {
 }
 
 func runDoctor(ctx context.Context, a *app) error {
-	checks := native.Probe(ctx, native.Config{Worker: a.env("CUBE_WORKER")})
+	checks, backend := native.Probe(ctx, native.Config{Worker: a.env("CUBE_WORKER")}), a.backendHere(ctx)
+	checks = append(checks, a.backendChecks(cmp.Or(backend.Kind, "thread"), missing(checks))...)
 	checks = append(checks, programChecks(ctx)...)
 	checks = append(checks, a.placeChecks(ctx)...)
 	checks = append(checks, memoryCheck())
@@ -70,6 +81,18 @@ func runDoctor(ctx context.Context, a *app) error {
 		if !c.OK && c.Advice != "" {
 			t.Add("", "", "→ "+c.Advice)
 		}
+	}
+	shared, err := a.census(backend)
+	if err != nil {
+		a.notice(fmt.Sprintf("what builds hold of the machine cannot be told: %v", err))
+	}
+	for _, l := range shared {
+		if a.json {
+			if err := a.printLines(l); err != nil {
+				return err
+			}
+		}
+		t.Add("", "shared "+l.Name, l.text())
 	}
 	if !a.json {
 		verdict := s.Good("actions can run here")

@@ -63,7 +63,7 @@ func unfit(instance string, s resource.Shortage) (at []string, advice string) {
 	case resource.Memory:
 		return append(at, "memory"), fmt.Sprintf("lower producers.%s.limits.memory, or say in backend: {memory: …} what there is", instance)
 	case resource.GPU:
-		return append(at, "gpu"), "say in backend: {gpus: …} how many there are"
+		return append(at, "gpu"), "gpu only bounds how many such actions run at once: no sandbox is shown a device yet.\nSay in backend: {gpus: …} how many that may be"
 	}
 	return append(at, "tokens"), fmt.Sprintf("say how many there are: backend: {tokens: {%s: %d}}", s.Resource.Plain(), s.Want)
 }

@@ -128,8 +128,8 @@ func put(n *yamlfile.Node, path []string, value *yamlfile.Node, above []string) 
 		next = value.NewMap()
 		n.Set(key, next)
 	}
-	if len(above) == 1 && next.Kind == yamlfile.String {
-		next = long(n, above[0], key, next)
+	if next.Kind == yamlfile.String {
+		next = long(n, append(slices.Clone(above), key), next)
 	}
 	return put(next, path[1:], value, append(above, key))
 }
@@ -150,14 +150,21 @@ func putItem(n *yamlfile.Node, path []string, value *yamlfile.Node, above []stri
 		Message: fmt.Sprintf("%s is a list of %d; it has no %s", strings.Join(above, "."), len(n.Items), path[0])}
 }
 
-// long turns the short form of a producer or source into the long one.
-func long(n *yamlfile.Node, section, key string, short *yamlfile.Node) *yamlfile.Node {
-	field := map[string]string{"producers": "image", "sources": "uri"}[section]
+// long turns the short form of a producer, of a source or of the backend, which
+// stands at a path, into the long one.
+func long(n *yamlfile.Node, path []string, short *yamlfile.Node) *yamlfile.Node {
+	field := ""
+	switch {
+	case len(path) == 1 && path[0] == "backend":
+		field = "kind"
+	case len(path) == 2:
+		field = map[string]string{"producers": "image", "sources": "uri"}[path[0]]
+	}
 	if field == "" {
 		return short
 	}
 	m := short.NewMap()
 	m.Set(field, short)
-	n.SetValue(key, m)
+	n.SetValue(path[len(path)-1], m)
 	return m
 }

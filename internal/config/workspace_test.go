@@ -71,7 +71,7 @@ func TestWorkspacesComeTogetherAsTheGoldenFilesSay(t *testing.T) {
 
 func TestOverridesAreReadAsIfTheyStoodInTheFile(t *testing.T) {
 	t.Parallel()
-	const text = "grid: {crs: EPSG:32613, resolution: 250, bounds: [0, 0, 1000, 1000]}\nproducers: {slope: ./slope, b: {image: ./b, params: {l: [1, 2]}}}\n"
+	const text = "grid: {crs: EPSG:32613, resolution: 250, bounds: [0, 0, 1000, 1000]}\nproducers: {slope: ./slope, b: {image: ./b, params: {l: [1, 2]}}}\nbackend: process\n"
 	f, err := Parse("cube.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestOverridesAreReadAsIfTheyStoodInTheFile(t *testing.T) {
 	before := f.Digest()
 	for _, s := range []string{
 		"producers.slope.params.method=zevenbergen", "producers.slope.limits.memory=2GiB", `producers.b.params."a.b".c={x: 1}`,
-		"producers.b.params.l.1=5", "grid.resolution=100", "grid.bounds=[0, 0, 500, 500]", "backend.workers=3", "name=ho",
+		"producers.b.params.l.1=5", "grid.resolution=100", "grid.bounds=[0, 0, 500, 500]", "backend.workers=3", "backend.tokens.licence=1", "name=ho",
 	} {
 		if err := f.Set(s); err != nil {
 			t.Errorf("%s: %v", s, err)
@@ -90,7 +90,7 @@ grid: {crs: EPSG:32613, resolution: 100, bounds: [0, 0, 500, 500]}
 producers:
   slope: {image: ./slope, params: {method: zevenbergen}, limits: {memory: 2GiB}}
   b: {image: ./b, params: {l: [1, 5], a.b: {c: {x: 1}}}}
-backend: {workers: 3}
+backend: {kind: process, workers: 3, tokens: {licence: 1}}
 name: ho
 `))
 	if err != nil {
@@ -103,7 +103,7 @@ name: ho
 	if diff := cmp.Diff(*want, *f, cmp.AllowUnexported(File{}), ignore); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if len(f.Sets()) != 8 {
+	if len(f.Sets()) != 9 {
 		t.Errorf("Sets() = %v", f.Sets())
 	}
 }

@@ -111,13 +111,15 @@ func (n *Node) Key(key string) *Node {
 	return n
 }
 
-// Set puts a value into a map under a key, at the end if it is new.
+// Set puts a value into a map under a key, at the end if it is new. The key has
+// the place of the value.
 func (n *Node) Set(key string, value *Node) {
+	name := &Node{Kind: String, Text: key, doc: value.doc, line: value.line, col: value.col, width: value.width}
 	if e := n.entry(key); e != nil {
-		e.Name, e.Value = value, value
+		e.Name, e.Value = name, value
 		return
 	}
-	n.Entries = append(n.Entries, Entry{key, value, value})
+	n.Entries = append(n.Entries, Entry{key, name, value})
 }
 
 // JSON returns the value as encoding/json has it: map[string]any, []any,

@@ -20,16 +20,12 @@ import (
 const reserve = 512 << 20
 
 // Machine is what this process may use of the machine: the processors that its
-// affinity and its cgroup's quota leave it, the memory of the machine or of its
-// cgroup less a tenth for all else, and NVIDIA's devices. There are no tokens
-// but those that somebody declares.
+// affinity and its cgroup's quota leave it, and the memory of the machine or of
+// its cgroup less a tenth for all else. There are no tokens and no GPUs but those
+// that somebody declares: no sandbox is shown a GPU, whatever the machine has.
 func Machine() resource.Amounts {
 	memory := memory()
-	a := resource.Amounts{resource.CPU: int64(runtime.GOMAXPROCS(0)) * 1000, resource.Memory: max(memory-max(memory/10, reserve), memory/2)}
-	if cards, _ := filepath.Glob("/dev/nvidia[0-9]*"); len(cards) > 0 {
-		a[resource.GPU] = int64(len(cards))
-	}
-	return a
+	return resource.Amounts{resource.CPU: int64(runtime.GOMAXPROCS(0)) * 1000, resource.Memory: max(memory-max(memory/10, reserve), memory/2)}
 }
 
 // memory is that of the machine, or of the smallest cgroup that this process

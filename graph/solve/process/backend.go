@@ -164,6 +164,15 @@ func (b *Backend) PIDs() []int {
 	return pids
 }
 
+// Ready says why no worker can be started, or nil.
+func (b *Backend) Ready() error {
+	p, err := b.take("")
+	if err == nil {
+		b.give(p, true)
+	}
+	return err
+}
+
 // Run implements solve.Backend.
 func (b *Backend) Run(ctx context.Context, a containers.Action) (*containers.Result, error) {
 	if err := context.Cause(ctx); err != nil {

@@ -68,6 +68,10 @@ func misbehave(do string) {
 		again(n)
 	case "steps": // so many, and then nothing, unless its checkpoint has them already
 		steps(n)
+	case "hold": // something for so many milliseconds
+		from := time.Now()
+		time.Sleep(time.Duration(n) * time.Millisecond)
+		fmt.Printf("held %d %d\n", from.UnixNano(), time.Now().UnixNano())
 	case "hang":
 		fmt.Println("told to hang")
 		time.Sleep(time.Hour)
