@@ -13,8 +13,11 @@ import (
 // Resolve walks requires → produces backward from the targets. Its errors are
 // [*MissingError], [*AmbiguousError], [*CycleError], [*MismatchError],
 // [*ResolutionError] and [*GridError]; each names the path from the target.
-// Where several things are wrong it returns all of them, joined.
+// Where several things are wrong it returns all of them, joined. The plan has
+// instances of its own, and the workspace stays as it is: several may resolve it at
+// once.
 func Resolve(ws Workspace, targets ...string) (*Plan, error) {
+	ws.Instances = slices.Clone(ws.Instances)
 	r := &resolver{ws: &ws, done: map[string]*Vertex{}, makers: map[string][]maker{}, outputs: map[string]*Output{}, ground: map[grid.Grid]float64{}}
 	for i := range ws.Instances {
 		r.index(&ws.Instances[i])

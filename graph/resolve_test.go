@@ -366,3 +366,19 @@ func TestTimesOfAnotherAxisAreReadWholeOrNotAtAll(t *testing.T) {
 		}
 	}
 }
+
+func TestResolvingLeavesTheWorkspaceAsItIs(t *testing.T) {
+	t.Parallel()
+	ws := Workspace{Grids: map[string]grid.Grid{DefaultGrid: {Lattice: grid.Lattice{CRS: "EPSG:32613", DX: 30, DY: 30}, Box: grid.Box{Y: grid.Range{Hi: 4}, X: grid.Range{Hi: 4}}}},
+		Instances: []Instance{{Name: "one", Manifest: Manifest{Name: "one", Produces: []VarSpec{{Name: "a"}}}}}}
+	plan, err := Resolve(ws, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ws.Instances[0].Manifest; got.Capabilities.CPUs != 0 || got.Produces[0].Kind != "" {
+		t.Errorf("it has become %+v", got)
+	}
+	if plan.Vertices[0].Instance.Manifest.Capabilities.CPUs != 1 {
+		t.Error("the plan's instance has no defaults")
+	}
+}

@@ -287,7 +287,7 @@ func TestAVertexIsFoundByAnyOfItsHeads(t *testing.T) {
 			t.Errorf("without %q: %+v", remove, f)
 		}
 	}
-	ws.Instances[1].Params = []byte(`{"a":1}`)
+	v.Instance.Params = []byte(`{"a":1}`)
 	if f := found(); f != nil {
 		t.Errorf("another recipe made %+v", f)
 	}
