@@ -112,24 +112,21 @@ func TestAfterKillTheCubeIsWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := 0
-	for round := range 20 {
+	for round := 0; round < 20 || shown == 0; round++ { // a busy machine takes longer to move a head
 		killWriters(t, dir, time.Duration(20+10*round)*time.Millisecond)
 		shown = max(shown, checkWhole(t, dir, round))
-	}
-	if shown == 0 {
-		t.Fatal("no head was ever moved")
 	}
 }
 
 // killWriters lets two processes write and kills them.
 func killWriters(t *testing.T, dir string, after time.Duration) {
 	t.Helper()
-	var stderr bytes.Buffer
+	var stderr [2]bytes.Buffer
 	var cmds []*exec.Cmd
-	for range 2 {
+	for i := range stderr {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), writeEnv+"="+dir)
-		cmd.Stderr = &stderr
+		cmd.Stderr = &stderr[i]
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -141,11 +138,11 @@ func killWriters(t *testing.T, dir string, after time.Duration) {
 			t.Fatal(err)
 		}
 	}
-	for _, cmd := range cmds {
+	for i, cmd := range cmds {
 		_ = cmd.Wait()
-	}
-	if stderr.Len() > 0 {
-		t.Fatalf("a writer says %s", stderr.Bytes())
+		if stderr[i].Len() > 0 {
+			t.Fatalf("a writer says %s", stderr[i].Bytes())
+		}
 	}
 }
 

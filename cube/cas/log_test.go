@@ -285,27 +285,27 @@ func TestAfterKillEverythingRecordedIsThere(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	before := 0
-	for round := range 20 {
-		var stderr bytes.Buffer
+	for round := 0; round < 20 || before == 0; round++ { // a busy machine takes longer to write anything
+		var stderr [2]bytes.Buffer
 		var cmds []*exec.Cmd
-		for range 2 {
+		for i := range stderr {
 			cmd := exec.CommandContext(t.Context(), os.Args[0])
 			cmd.Env = append(os.Environ(), writeEnv+"="+dir)
-			cmd.Stderr = &stderr
+			cmd.Stderr = &stderr[i]
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
 			cmds = append(cmds, cmd)
 		}
 		time.Sleep(time.Duration(15+7*round) * time.Millisecond)
-		for _, cmd := range cmds {
+		for i, cmd := range cmds {
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait()
-		}
-		if stderr.Len() > 0 {
-			t.Fatalf("round %d: the writer says %s", round, stderr.Bytes())
+			if stderr[i].Len() > 0 {
+				t.Fatalf("round %d: the writer says %s", round, stderr[i].Bytes())
+			}
 		}
 		s := Open(filepath.Join(dir, "objects"), Config{NoSync: true})
 		if _, err := s.Recover(t.Context()); err != nil {
@@ -326,9 +326,6 @@ func TestAfterKillEverythingRecordedIsThere(t *testing.T) {
 				t.Fatalf("round %d: left behind in %s: %v", round, sub, left)
 			}
 		}
-	}
-	if before == 0 {
-		t.Fatal("nothing was ever written")
 	}
 }
 
