@@ -469,7 +469,7 @@ func TestEverythingHoldsWithoutRoot(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Dir = home
-	cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "USER=someone", builtVariable + "=" + built.dir}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "USER=someone", builtVariable + "=" + built.dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

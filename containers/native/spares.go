@@ -29,11 +29,23 @@ type spares struct {
 func newSpares(r *Runner, max int) *spares {
 	s := &spares{runner: r, max: max}
 	if max > 0 {
-		if s.mounts, _ = os.Open("/proc/self/mountinfo"); s.mounts == nil {
+		if s.mounts = openMounts(); s.mounts == nil {
 			s.max = 0
 		}
 	}
 	return s
+}
+
+// openMounts opens the list of mounts, which says once that it has changed.
+// os.Open would have the runtime's poller wait for that, too, and hear of it
+// first.
+func openMounts() *os.File {
+	const list = "/proc/self/mountinfo"
+	fd, err := unix.Open(list, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	return os.NewFile(uintptr(fd), list)
 }
 
 // take returns a box for the user and has another one made ready.

@@ -45,6 +45,7 @@ func TestMountsThatTheHostMakesLaterAreSeen(t *testing.T) {
 		}
 		t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 		writeFile(t, filepath.Join(dir, "file"), fmt.Sprint(i))
+		time.Sleep(20 * time.Millisecond) // and for whoever else would hear of the mount
 		if got, want := succeed(t, r, spec), fmt.Sprintf("/cube/in/file: ok: \"%d\"\n", i); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
