@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"strconv"
 
 	"github.com/cubebuild/cube/graph"
 	"golang.org/x/sys/unix"
@@ -93,24 +93,56 @@ func (s *staged) alone(a *Action) bool {
 	return a.Alone || s.dir != "" || s.spec.Network != nil
 }
 
-// kind is all that a container is made of, but for what each action brings.
+// kind is all that a container is made of, but for what each action brings. It
+// is made for every action: fmt would take longer than the rest of it.
 func (s *staged) kind() string {
-	var b strings.Builder
 	p := &s.spec
-	fmt.Fprintf(&b, "%q %q %q %q %d %d %v", p.Layers, p.Args, p.Env, p.Dir, p.UID, p.GID, p.Limits)
+	b := make(kind, 0, 2048)
+	b.texts(p.Layers...)
+	b.texts(p.Args...)
+	b.texts(p.Env...)
+	b.texts(p.Dir)
+	b.numbers(int64(p.UID), int64(p.GID))
+	b = fmt.Append(b, p.Limits)
 	for i := range p.Mounts {
 		m := &p.Mounts[i]
-		fmt.Fprintf(&b, " %d %q %q %t %d %t %q %t", m.Kind, m.Source, m.Target, m.Writable, m.Size, m.Keep, m.Dirs, m.Fill != nil)
+		b.numbers(int64(m.Kind), m.Size, number(m.Writable), number(m.Keep), number(m.Fill != nil))
+		b.texts(m.Source, m.Target)
+		b.texts(m.Dirs...)
 		if m.Kind == Content && m.Target != graph.RequestPath {
-			fmt.Fprintf(&b, " %s", graph.Sum(m.Content))
+			b.texts(graph.Sum(m.Content).String())
 		}
 		if m.Kind == Bind { // and not what has come to the same path since
 			var st unix.Stat_t
 			err := unix.Stat(m.Source, &st)
-			fmt.Fprintf(&b, " %d %d %d %v %v %v", st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim, err)
+			b = fmt.Append(b, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim, err)
 		}
 	}
-	return b.String()
+	return string(b)
+}
+
+// kind is a text that two lists of values share only where they are equal.
+type kind []byte
+
+func (k *kind) texts(list ...string) {
+	k.numbers(int64(len(list)))
+	for _, s := range list {
+		k.numbers(int64(len(s)))
+		*k = append(*k, s...)
+	}
+}
+
+func (k *kind) numbers(list ...int64) {
+	for _, n := range list {
+		*k = append(strconv.AppendInt(*k, n, 10), ' ')
+	}
+}
+
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // turn has a container serve the action, and gives it back where it can serve

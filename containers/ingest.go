@@ -56,9 +56,9 @@ func (l *left) ingest(ctx context.Context, want map[string]graph.RequestOutput) 
 
 // undeclared refuses what lies beside the declared outputs.
 func (l *left) undeclared(want map[string]graph.RequestOutput) error {
-	return eachEntry(l.root, ".", func(e fs.DirEntry) error {
-		if _, ok := want[e.Name()]; !ok {
-			return bad(e.Name(), "the producer declares no such output")
+	return eachEntry(l.root, ".", func(name string) error {
+		if _, ok := want[name]; !ok {
+			return bad(name, "the producer declares no such output")
 		}
 		return nil
 	})
@@ -85,31 +85,13 @@ func (l *left) ingestOne(ctx context.Context, role string, want graph.RequestOut
 	if want.Kind == graph.File {
 		return l.ingestFile(role)
 	}
-	array, err := l.beside(role)
 	switch {
-	case err != nil:
-		return Output{}, err
-	case array:
-		return l.ingestNPY(role, want)
+	case !s.array:
+		return l.ingestZarr(ctx, role, want)
+	case s.stray != "": // an array file must be alone
+		return Output{}, bad(role, "%s lies beside %s: the producer declares no such file", word(s.stray), graph.ArrayFile)
 	}
-	return l.ingestZarr(ctx, role, want)
-}
-
-// beside reports whether an output has an array file, which must be alone.
-func (l *left) beside(role string) (array bool, err error) {
-	stray := ""
-	err = eachEntry(l.root, role, func(e fs.DirEntry) error {
-		if e.Name() == graph.ArrayFile {
-			array = true
-		} else {
-			stray = e.Name()
-		}
-		return nil
-	})
-	if err == nil && array && stray != "" {
-		err = bad(role, "%s lies beside %s: the producer declares no such file", word(stray), graph.ArrayFile)
-	}
-	return array, err
+	return l.ingestNPY(role, want)
 }
 
 func (l *left) ingestNPY(role string, want graph.RequestOutput) (Output, error) {
@@ -169,8 +151,8 @@ func sameArray(role string, want graph.RequestOutput, dtype string, shape []int6
 // ingestFile takes the one file in an output's directory, whatever its name.
 func (l *left) ingestFile(role string) (Output, error) {
 	names := []string{}
-	err := eachEntry(l.root, role, func(e fs.DirEntry) error {
-		names = append(names, e.Name())
+	err := eachEntry(l.root, role, func(name string) error {
+		names = append(names, name)
 		if len(names) > 1 {
 			slices.Sort(names)
 			return bad(role, "want one file in its directory, found %s and %s", word(names[0]), word(names[1]))
@@ -190,14 +172,20 @@ func (l *left) ingestFile(role string) (Output, error) {
 	return Output{File: f, Name: names[0]}, nil
 }
 
-// open opens a regular file and refuses everything else.
+// open opens a regular file and refuses everything else. It waits for nobody: a
+// pipe may have come to be there since all was looked at.
 func (l *left) open(role, name string) (*os.File, error) {
-	info, err := l.root.Lstat(name)
+	f, err := l.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, bad(role, "%s is %s, and should be a file", word(path.Base(name)), kindOf(info.Mode()))
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = bad(role, "%s is %s, and should be a file", word(path.Base(name)), kindOf(info.Mode()))
 	}
-	return l.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

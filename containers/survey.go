@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+
+	"github.com/cubebuild/cube/graph"
 )
 
 // Bounds of what a producer may leave in an output.
@@ -33,6 +35,8 @@ type survey struct {
 	limit   int64 // bytes of all files
 	entries int
 	bytes   int64
+	array   bool   // graph.ArrayFile is there
+	stray   string // a name that stands beside it, or ""
 }
 
 // visit looks at a file or directory and at all below it. What is wrong with
@@ -58,9 +62,21 @@ func (s *survey) dir(name string, info fs.FileInfo, depth int) error {
 	if depth == maxDepth {
 		return bad(s.role, "%s lies more than %d directories deep", word(name), maxDepth)
 	}
-	return eachEntry(s.root, name, func(e fs.DirEntry) error {
-		return s.visit(path.Join(name, e.Name()), depth+1)
+	return eachEntry(s.root, name, func(entry string) error {
+		if depth == 0 {
+			s.note(entry)
+		}
+		return s.visit(path.Join(name, entry), depth+1)
 	})
+}
+
+// note notes what lies in the output's own directory.
+func (s *survey) note(entry string) {
+	if entry == graph.ArrayFile {
+		s.array = true
+	} else {
+		s.stray = entry
+	}
 }
 
 func (s *survey) file(name string, info fs.FileInfo) error {
@@ -98,18 +114,18 @@ func kindOf(m fs.FileMode) string {
 	return "a device"
 }
 
-// eachEntry calls do for each entry of a directory, a few at a time: there may
-// be millions.
-func eachEntry(root *os.Root, name string, do func(fs.DirEntry) error) error {
-	d, err := root.Open(name)
+// eachEntry calls do for the name of each entry of a directory, a few at a time:
+// there may be millions.
+func eachEntry(root *os.Root, name string, do func(name string) error) error {
+	d, err := root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	for {
-		entries, err := d.ReadDir(256)
-		for _, e := range entries {
-			if err := do(e); err != nil {
+		names, err := d.Readdirnames(256)
+		for _, n := range names {
+			if err := do(n); err != nil {
 				return err
 			}
 		}

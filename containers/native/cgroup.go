@@ -348,20 +348,37 @@ func (l *leaf) killedForMemory() bool {
 // peakMemory is the most memory that the leaf held, or zero where the kernel
 // does not say.
 func (l *leaf) peakMemory() int64 {
+	f := l.openPeak()
+	if f == nil {
+		return 0
+	}
+	defer f.Close()
+	return readPeak(f)
+}
+
+// openPeak opens the file that tells the most memory that the leaf held; nil
+// where the kernel does not say.
+func (l *leaf) openPeak() *os.File {
 	path := ""
 	switch {
 	case l.legacy["memory"] != "":
 		path = filepath.Join(l.legacy["memory"], "memory.max_usage_in_bytes")
 	case l.unified != nil:
 		path = filepath.Join(l.unified.Name(), "memory.peak")
-	default:
-		return 0
 	}
-	b, err := os.ReadFile(path)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
+		return nil
+	}
+	return os.NewFile(uintptr(fd), path)
+}
+
+func readPeak(f *os.File) int64 {
+	if f == nil {
 		return 0
 	}
-	n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	var buf [32]byte
+	n, _ := strconv.ParseInt(strings.TrimSpace(string(readStart(f, buf[:]))), 10, 64)
 	return n
 }
 

@@ -81,8 +81,7 @@ func (r *Runner) startSession(ctx context.Context, spec containers.Spec) (_ *ses
 	if err := s.receive(); err != nil {
 		return nil, s.because(ctx, err)
 	}
-	s.layOut()
-	return s, nil
+	return s, s.layOut()
 }
 
 // open makes the payload's pipes and hands the config over.
@@ -128,22 +127,38 @@ func (s *session) receive() error {
 }
 
 // layOut notes what is to be emptied and rewritten between two requests.
-func (s *session) layOut() {
+func (s *session) layOut() error {
 	base := int(s.kept[""].Fd())
-	s.rooms = []room{{at: base, path: "tmp", mode: 0o1777}, {at: base, path: "shm", mode: 0o1777}}
 	s.contents, s.roots = map[string]int{}, make([]*os.Root, len(s.spec.Mounts))
+	for _, name := range []string{"tmp", "shm"} {
+		if err := s.addRoom(base, name, 0o1777, nil); err != nil {
+			return err
+		}
+	}
 	for i, m := range s.spec.Mounts {
 		switch {
 		case m.Kind == containers.Tmpfs && s.kept[m.Target] != nil:
-			r := room{at: int(s.kept[m.Target].Fd()), path: ".", mode: 0o755, dirs: m.Dirs}
-			if !s.runner.rootless {
-				r.owner = &user{int(s.config.UID), int(s.config.GID)}
+			if err := s.addRoom(int(s.kept[m.Target].Fd()), ".", 0o755, m.Dirs); err != nil {
+				return err
 			}
-			s.rooms = append(s.rooms, r)
 		case m.Kind == containers.Content:
 			s.contents[m.Target[1:]] = i
 		}
 	}
+	return nil
+}
+
+func (s *session) addRoom(at int, path string, mode uint32, dirs []string) error {
+	r, err := openRoom(at, path, mode)
+	if err != nil {
+		return err
+	}
+	r.dirs = dirs
+	if !s.runner.rootless {
+		r.owner = &user{int(s.config.UID), int(s.config.GID)}
+	}
+	s.rooms = append(s.rooms, r)
+	return nil
 }
 
 // Serve implements containers.Session.
@@ -389,10 +404,13 @@ func (s *session) release() {
 		s.out.closeInner()
 		s.out.wait()
 	}
-	for _, f := range []*os.File{s.requests, s.answers, s.meter.stat} {
+	for _, f := range []*os.File{s.requests, s.answers, s.meter.stat, s.meter.peak} {
 		if f != nil {
 			f.Close()
 		}
+	}
+	for i := range s.rooms {
+		s.rooms[i].dir.Close()
 	}
 	for _, root := range s.roots {
 		if root != nil {

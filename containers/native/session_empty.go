@@ -22,41 +22,62 @@ const (
 var errTooMuch = errors.New("too much was left")
 
 // room is a directory that a payload may write to, and that is made as it was
-// at first. All that is in it is hostile, and the payload may work on.
+// at first. All that is in it is hostile, and the payload may work on. It is the
+// root of what the payload has mounted there, so that nobody can put another in
+// its place.
 type room struct {
-	at    int    // descriptor
-	path  string // from there
-	mode  uint32
-	dirs  []string // made in it, the payload's own
-	owner *user    // of those; nil: the engine's own user is the payload's
+	dir     *os.File
+	mode    uint32
+	dirs    []string // made in it, the payload's own
+	owner   *user    // of those; nil: the engine's own user is the payload's
+	emptied unix.Stat_t
+}
+
+// openRoom opens a room.
+func openRoom(at int, path string, mode uint32) (room, error) {
+	fd, err := unix.Openat(at, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return room{}, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return room{dir: os.NewFile(uintptr(fd), path), mode: mode}, nil
 }
 
 // empty removes what is in the room. An error says that it is not as it was.
 func (r *room) empty() error {
-	fd, err := unix.Openat(r.at, r.path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &fs.PathError{Op: "open", Path: r.path, Err: err}
-	}
-	dir := os.NewFile(uintptr(fd), r.path)
-	defer dir.Close()
+	fd := int(r.dir.Fd())
 	// Attributes could hold what no list of files shows, and decide who may do
 	// what here.
 	if n, err := unix.Flistxattr(fd, nil); n > 0 || err != nil && err != unix.ENOTSUP {
-		return fmt.Errorf("%s has attributes: %w", r.path, errors.Join(err, errTooMuch))
+		return fmt.Errorf("%s has attributes: %w", r.dir.Name(), errors.Join(err, errTooMuch))
+	}
+	// A tmpfs counts the entries of a directory in its size, and whoever changes
+	// one changes its times.
+	var now unix.Stat_t
+	if err := unix.Fstat(fd, &now); err != nil {
+		return &fs.PathError{Op: "stat", Path: r.dir.Name(), Err: err}
+	}
+	if now == r.emptied {
+		return nil
+	}
+	if _, err := r.dir.Seek(0, io.SeekStart); err != nil {
+		return err
 	}
 	left := maxLeft
-	if err := clearDir(dir, &left, maxDepth); err != nil {
+	if err := clearDir(r.dir, &left, maxDepth); err != nil {
 		return err
 	}
 	if err := unix.Fchmod(fd, r.mode); err != nil {
-		return &fs.PathError{Op: "chmod", Path: r.path, Err: err}
+		return &fs.PathError{Op: "chmod", Path: r.dir.Name(), Err: err}
 	}
 	for _, name := range r.dirs {
 		if err := r.makeDir(fd, name); err != nil {
 			return &fs.PathError{Op: "make", Path: name, Err: err}
 		}
 	}
-	return toEpoch(r.at, r.path)
+	if err := toEpoch(fd, "."); err != nil || len(r.dirs) > 0 {
+		return err
+	}
+	return unix.Fstat(fd, &r.emptied)
 }
 
 // toEpoch sets the times of what is at the path to 1970.

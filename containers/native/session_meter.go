@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/containers"
+	"golang.org/x/sys/unix"
 )
 
 // tick is the unit of times in /proc/<pid>/stat.
@@ -20,6 +21,7 @@ const tick = 10 * time.Millisecond
 // meter tells what each request cost from what the container used up to then.
 type meter struct {
 	stat      *os.File // /proc/<pid>/stat of the payload; nil where it was not found
+	peak      *os.File // the most memory that the container held; nil where the kernel does not say
 	looked    bool
 	user, sys time.Duration // up to the last request
 }
@@ -31,8 +33,9 @@ func (m *meter) read(b *box) containers.Usage {
 	if !m.looked {
 		m.looked = true
 		m.find(b)
+		m.peak = b.leaf.openPeak()
 	}
-	u := containers.Usage{MaxRSS: b.leaf.peakMemory()}
+	u := containers.Usage{MaxRSS: readPeak(m.peak)}
 	user, sys, ok := m.times()
 	if !ok {
 		return u
@@ -60,8 +63,8 @@ func (m *meter) times() (user, sys time.Duration, ok bool) {
 		return 0, 0, false
 	}
 	var buf [1024]byte
-	n, _ := m.stat.ReadAt(buf[:], 0)
-	f := bytes.Fields(buf[bytes.LastIndexByte(buf[:n], ')')+1 : n]) // after the name, which may hold anything
+	stat := readStart(m.stat, buf[:])
+	f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // after the name, which may hold anything
 	if len(f) < 15 {
 		return 0, 0, false
 	}
@@ -70,6 +73,12 @@ func (m *meter) times() (user, sys time.Duration, ok bool) {
 		v[i], _ = strconv.ParseInt(string(f[11+i]), 10, 64)
 	}
 	return time.Duration(v[0]+v[2]) * tick, time.Duration(v[1]+v[3]) * tick, true
+}
+
+// readStart reads what a file of the kernel's holds, in one piece.
+func readStart(f *os.File, buf []byte) []byte {
+	n, _ := unix.Pread(int(f.Fd()), buf, 0)
+	return buf[:max(n, 0)]
 }
 
 // rest is what the container used in all, less what was told before.
