@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"cmp"
 	"context"
 	"os"
 
@@ -22,16 +23,34 @@ func (x *Executor) makeRoom(ctx context.Context, st *staged, a *Action) error {
 		st.partWith()
 		own = windowBytes(a.Inputs)
 	}
-	if !ok || a.Limits.Disk > graph.DefaultDisk {
-		own += a.Limits.Disk
-	}
-	if own == 0 {
+	if own = a.onDisk(own, ok); own == 0 {
 		return nil
 	}
-	if release, err = x.staging.onDisk(ctx, own); err == nil {
+	if release, err = x.staging.TakeDisk(ctx, own); err == nil {
 		st.give = append(st.give, release)
 	}
 	return err
+}
+
+// onDisk is how many bytes of disk an action takes with so many of windows there,
+// where the rest fits into memory or does not.
+func (a *Action) onDisk(windows int64, fits bool) int64 {
+	if !fits || a.Limits.Disk > graph.DefaultDisk {
+		windows += a.Limits.Disk
+	}
+	return windows
+}
+
+// OnDisk is how many bytes of a staging area's disk an action takes that has its
+// memory, of so many bytes, to itself, and whose windows nobody shares.
+func OnDisk(a Action, memory int64) int64 {
+	a.Limits.Disk = cmp.Or(a.Limits.Disk, graph.DefaultDisk)
+	windows := windowBytes(a.Inputs)
+	fits := windows+outputBytes(&a) <= memory
+	if fits {
+		windows = 0
+	}
+	return a.onDisk(windows, fits)
 }
 
 // takePart has the action see the windows that others have, too, and returns

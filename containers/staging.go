@@ -65,8 +65,9 @@ func (s *Staging) inMemory(n int64) (release func(), ok bool) {
 	return func() { s.memory.Release(n) }, true
 }
 
-// onDisk takes n bytes of disk, and waits until others give as many back.
-func (s *Staging) onDisk(ctx context.Context, n int64) (release func(), err error) {
+// TakeDisk takes n bytes of disk, and waits until others give as many back. Where
+// there never are so many the error is [ErrStaging].
+func (s *Staging) TakeDisk(ctx context.Context, n int64) (release func(), err error) {
 	if n > s.conf.Disk {
 		return nil, fmt.Errorf("%w: %d MiB are wanted on disk, and %d MiB are allowed: raise staging.disk, or lower the producer's disk limit",
 			ErrStaging, (n+1<<20-1)>>20, s.conf.Disk>>20)

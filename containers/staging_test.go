@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -42,22 +43,22 @@ func TestWhatMemoryDoesNotHoldGoesToDisk(t *testing.T) {
 func TestAnActionWaitsForRoomOnDisk(t *testing.T) {
 	t.Parallel()
 	s, _ := newTestStaging(t, 1, 100)
-	release, err := s.onDisk(t.Context(), 60)
+	release, err := s.TakeDisk(t.Context(), 60)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := s.onDisk(ctx, 60); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.TakeDisk(ctx, 60); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("it did not wait: %v", err)
 	}
 	got := make(chan error)
-	go func() { _, err := s.onDisk(t.Context(), 60); got <- err }()
+	go func() { _, err := s.TakeDisk(t.Context(), 60); got <- err }()
 	release()
 	if err := <-got; err != nil {
 		t.Error(err)
 	}
-	if _, err := s.onDisk(t.Context(), 101); !errors.Is(err, ErrStaging) || !strings.Contains(err.Error(), "staging.disk") {
+	if _, err := s.TakeDisk(t.Context(), 101); !errors.Is(err, ErrStaging) || !strings.Contains(err.Error(), "staging.disk") {
 		t.Errorf("what can never be: %v", err)
 	}
 }
@@ -96,7 +97,7 @@ func TestAWindowThatComesAgainIsMadeOnce(t *testing.T) {
 		t.Errorf("it was made %d times", n)
 	}
 	// Its room is given to whoever needs it.
-	if _, err := s.onDisk(t.Context(), 10<<20); err != nil {
+	if _, err := s.TakeDisk(t.Context(), 10<<20); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(dir); len(left) != 0 || err != nil {
@@ -116,14 +117,14 @@ func TestAWindowInUseIsNotTakenAway(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := s.onDisk(ctx, 2<<20); err == nil {
+	if _, err := s.TakeDisk(ctx, 2<<20); err == nil {
 		t.Error("its room was given away")
 	}
 	if _, err := os.Stat(at); err != nil {
 		t.Error(err)
 	}
 	leave()
-	if _, err := s.onDisk(t.Context(), 2<<20); err != nil {
+	if _, err := s.TakeDisk(t.Context(), 2<<20); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(at); !os.IsNotExist(err) {
@@ -142,7 +143,7 @@ func TestAnActionThatWaitsGetsTheRoomOfAWindowThatFallsOutOfUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := make(chan error)
-	go func() { _, err := s.onDisk(t.Context(), 2<<20); got <- err }()
+	go func() { _, err := s.TakeDisk(t.Context(), 2<<20); got <- err }()
 	for wanting := 0; wanting == 0; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		wanting = s.wanting
@@ -171,4 +172,27 @@ func TestAWindowThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 		t.Fatal(at, err)
 	}
 	leave()
+}
+
+func TestWhatAnActionTakesOfDiskIsKnownBeforehand(t *testing.T) {
+	t.Parallel()
+	const memory, disk = 1 << 20, 1 << 40
+	grids := map[string]graph.RequestOutput{"a": {Kind: graph.Static, DType: graph.Float32, Shape: []int64{100, 100}}}
+	for name, a := range map[string]Action{
+		"all in memory":   {Outputs: grids, Inputs: []Input{{Values: make([]byte, 1000)}}},
+		"a large window":  {Outputs: grids, Inputs: []Input{{Values: make([]byte, memory)}}},
+		"a large output":  {Outputs: map[string]graph.RequestOutput{"a": {Kind: graph.Static, DType: graph.Float32, Shape: []int64{1000, 1000}}}},
+		"a file":          {Outputs: map[string]graph.RequestOutput{"a": {Kind: graph.File}}},
+		"a large scratch": {Outputs: grids, Limits: graph.Resources{Disk: graph.DefaultDisk + 1}},
+	} {
+		s, _ := newTestStaging(t, memory, disk)
+		a.Limits.Disk = cmp.Or(a.Limits.Disk, graph.DefaultDisk)
+		if err := (&Executor{staging: s}).makeRoom(t.Context(), &staged{}, &a); err != nil {
+			t.Fatal(err)
+		}
+		left := disk - OnDisk(a, memory)
+		if s.disk.TryAcquire(left+1) || !s.disk.TryAcquire(left) {
+			t.Errorf("%s: it took another amount of disk than %d", name, disk-left)
+		}
+	}
 }

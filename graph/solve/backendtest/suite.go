@@ -56,6 +56,16 @@ func RunLosing(t *testing.T, long bool, open func(t *testing.T, m Machine) Subje
 	t.Run("AnActionThatIsAlwaysLostIsGivenUp", s.alwaysLost)
 }
 
+// Maker makes an action whose producer does something, n times.
+type Maker func(do string, n int) containers.Action
+
+// With calls a test of a backend's own with what the suite makes backends with, and
+// what makes actions.
+func With(t *testing.T, test func(t *testing.T, m Machine, action Maker)) {
+	s := newSuite(t, false, nil)
+	test(t, s.machine(t), func(do string, n int) containers.Action { return s.action(t, do, n) })
+}
+
 func newSuite(t *testing.T, long bool, open func(t *testing.T, m Machine) Subject) *suite {
 	s := &suite{open: open, long: long, dir: t.TempDir()}
 	if err := os.Chmod(s.dir, 0o755); err != nil {
@@ -106,9 +116,13 @@ func (s *suite) build(t *testing.T) {
 // subject opens a backend.
 func (s *suite) subject(t *testing.T) Subject {
 	t.Helper()
+	return s.open(t, s.machine(t))
+}
+
+func (s *suite) machine(t *testing.T) Machine {
 	stage := t.TempDir()
-	return s.open(t, Machine{Init: filepath.Join(s.dir, "cube-worker"), Node: filepath.Join(s.dir, "cube-node"),
-		State: filepath.Join(s.dir, "state"), Stage: func() (string, error) { return stage, nil }, Workers: 2})
+	return Machine{Init: filepath.Join(s.dir, "cube-worker"), Node: filepath.Join(s.dir, "cube-node"),
+		State: filepath.Join(s.dir, "state"), Stage: func() (string, error) { return stage, nil }, Workers: 2}
 }
 
 // action is one whose producer does something, n times.

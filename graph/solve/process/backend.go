@@ -18,6 +18,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/containers/native/worker"
+	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
 	"github.com/cubebuild/cube/graph/solve/process/wire"
 )
@@ -38,11 +40,12 @@ type Config struct {
 	// Stage returns an existing directory of the engine's own for what is too
 	// large for memory. It is called once, when the first worker is started.
 	Stage func() (string, error)
-	// Memory is the most bytes of windows and outputs that all workers together
-	// hold in memory, Disk what each may put on disk; as in
-	// containers.StagingConfig.
+	// Memory and Disk are the most bytes of windows and outputs that all workers
+	// together hold in memory and on disk; as in containers.StagingConfig. Each
+	// worker has its part of the memory. An action waits for the disk that it may
+	// take before it goes to a worker.
 	Memory, Disk int64
-	// Workers is how many actions run at once; Memory is divided by it. 0: one.
+	// Workers is how many actions run at once. 0: one.
 	Workers int
 	// Program and Init are the paths of cube-node and cube-worker; empty means the
 	// embedded ones.
@@ -55,7 +58,9 @@ type Config struct {
 // Backend is a pool of workers. Its Run may be called at once; the caller closes
 // it when no Run is under way.
 type Backend struct {
-	conf Config
+	conf   Config
+	memory int64               // of a worker
+	disk   *containers.Staging // counts what all workers put on disk; nil: nobody bounds it
 
 	starting sync.Mutex // guards starter, while it is made
 	starter  *starter   // nil until there is something to run
@@ -74,7 +79,11 @@ var ErrClosed = errors.New("the backend is closed")
 // New returns a Backend. It starts no worker before there is something to run.
 func New(c Config) *Backend {
 	c.Workers, c.Patience = max(1, c.Workers), cmp.Or(c.Patience, 10*time.Second)
-	return &Backend{conf: c, alive: map[*process]bool{}}
+	b := &Backend{conf: c, alive: map[*process]bool{}, memory: max(1, cmp.Or(c.Memory, containers.StagingMemory)/int64(c.Workers))}
+	if c.Disk > 0 {
+		b.disk = containers.NewStaging(containers.StagingConfig{Disk: c.Disk})
+	}
+	return b
 }
 
 // starter starts workers, from one thread that lives as long as it does: the
@@ -178,6 +187,11 @@ func (b *Backend) Run(ctx context.Context, a containers.Action) (*containers.Res
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
+	release, err := b.room(ctx, &a)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	p, err := b.take(family(a))
 	if err != nil {
 		return nil, err
@@ -185,6 +199,22 @@ func (b *Backend) Run(ctx context.Context, a containers.Action) (*containers.Res
 	r, usable, err := p.run(ctx, a, b.conf.Patience)
 	b.give(p, usable)
 	return r, err
+}
+
+// room waits for the disk that an action may take. Where that is bounded no window
+// is shared: what a worker keeps for the next action nobody would count.
+func (b *Backend) room(ctx context.Context, a *containers.Action) (release func(), err error) {
+	if b.disk == nil {
+		return func() {}, nil
+	}
+	a.Inputs = slices.Clone(a.Inputs)
+	for i := range a.Inputs {
+		a.Inputs[i].Digest = graph.Digest{}
+	}
+	if release, err = b.disk.TakeDisk(ctx, containers.OnDisk(*a, b.memory)); err != nil {
+		return nil, fmt.Errorf("stage %s: %w", a.Name, err)
+	}
+	return release, nil
 }
 
 // family is what actions have in common that one container may serve.
@@ -229,8 +259,7 @@ func (b *Backend) take(family string) (*process, error) {
 }
 
 func (b *Backend) setup(s *starter) wire.Setup {
-	memory := cmp.Or(b.conf.Memory, containers.StagingMemory) / int64(b.conf.Workers)
-	return wire.Setup{Version: wire.Version, State: b.conf.State, Stage: s.stage, Memory: max(memory, 1), Disk: b.conf.Disk, Spares: 1}
+	return wire.Setup{Version: wire.Version, State: b.conf.State, Stage: s.stage, Memory: b.memory, Disk: b.conf.Disk, Spares: 1}
 }
 
 // give takes a worker back, or ends it where it is of no use any more.
