@@ -89,6 +89,8 @@ func (s *suite) run(t *testing.T) {
 		"APlanCancelledHalfwayGoesOn":        s.halfway,
 		"APlanComesOutTheSameEverywhere":     s.plan,
 		"AnActionThatRunsTwiceIsOneResult":   s.twice,
+		"ABatchIsServedInTurns":              s.inTurns,
+		"ABadTileOfABatchSpoilsNoOther":      s.batches,
 	} {
 		t.Run(name, test)
 	}

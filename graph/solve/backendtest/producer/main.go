@@ -1,14 +1,19 @@
 // Command producer is what the suite of backends runs: it does what the param
-// "do" says, "n" times or so much of it.
+// "do" says, "n" times or so much of it. Where it is to serve, it does so for one
+// request after the other. /trouble.json of its image, which no key knows, says
+// which tiles come to a bad end, and how.
 package main
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -35,18 +40,88 @@ type box struct{ Y, X struct{ Lo, Hi int } }
 func (b box) width() int { return b.X.Hi - b.X.Lo }
 
 func main() {
+	if os.Getenv("CUBE_SERVE") == "" {
+		if err := run(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
+	answers := os.NewFile(3, "answers")
+	requests := bufio.NewScanner(os.Stdin)
+	for turn := 1; requests.Scan(); turn++ {
+		fmt.Println("turn", turn)
+		code := 0
+		if err := run(); err != nil {
+			fmt.Println(err)
+			code = 1
+			if e, ok := errors.AsType[exit](err); ok {
+				code = int(e)
+			}
+		}
+		clear(files)
+		fmt.Fprintln(answers, code)
+	}
+}
+
+// exit is an error that says with which code to end.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprint("exit ", int(e)) }
+
+// run does what the request says.
+func run() error {
 	text, err := os.ReadFile("/cube/request.json")
-	var r request
-	if err == nil {
-		err = json.Unmarshal(text, &r)
-	}
-	if err == nil {
-		err = r.do()
-	}
 	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+		return err
 	}
+	var r request
+	if err := json.Unmarshal(text, &r); err != nil {
+		return err
+	}
+	if err := r.trouble(); err != nil {
+		return err
+	}
+	return r.do()
+}
+
+// trouble has the tile come to the end that is foreseen for it.
+func (r request) trouble() error {
+	text, err := os.ReadFile("/trouble.json")
+	if err != nil {
+		return nil
+	}
+	var foreseen map[string]string
+	if err := json.Unmarshal(text, &foreseen); err != nil {
+		return err
+	}
+	for role, out := range r.Outputs {
+		if out.Box == nil {
+			continue
+		}
+		how := foreseen[fmt.Sprint(role, " ", out.Box.Y.Lo, " ", out.Box.X.Lo)]
+		switch how {
+		case "":
+			continue
+		case "killed":
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		case "gone":
+			os.Exit(0)
+		case "stray":
+			os.WriteFile(filepath.Join(out.Path, "stray"), []byte(how), 0o600)
+			os.WriteFile("/cube/scratch/stray", []byte(how), 0o600)
+			return nil
+		}
+		code, err := strconv.Atoi(how)
+		if err != nil {
+			return err
+		}
+		if os.Getenv("CUBE_SERVE") == "" {
+			os.Exit(code)
+		}
+		return exit(code)
+	}
+	return nil
 }
 
 func (r request) do() error {
