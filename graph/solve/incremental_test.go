@@ -35,6 +35,8 @@ import (
 //   - Where derivations are forgotten, looking at every tile runs nothing and
 //     comes to the same versions (5).
 //   - All that a head reaches is there and decodes to its digest (7, 8).
+//   - What is held is read as it was, in whatever sequence of edits, and bumps,
+//     invalidations and restores with it.
 //
 // A failure names its seed; CUBE_SEED=<n> runs that one alone, and CUBE_SOAK=1
 // runs many more, from that one on.
@@ -61,11 +63,15 @@ type story struct {
 	versions map[string]graph.Digest // of the last build
 	log      []string                // what happened, for a failure
 	chunks   grid.Tiling
+
+	made    map[string]graph.Import     // by the last clean build, by variable
+	madeIn  *cube.Cube                  // its cube, which nothing befalls
+	holders map[graph.Digest]*cube.Cube // by version that is or was held
 }
 
 func newStory(t *testing.T, seed uint64) *story {
 	r := rand.New(rand.NewPCG(seed, 0xc0be))
-	s := &story{t: t, r: r, dir: t.TempDir(), known: map[ident]bool{}, maybe: map[ident]bool{}}
+	s := &story{t: t, r: r, dir: t.TempDir(), known: map[ident]bool{}, maybe: map[ident]bool{}, holders: map[graph.Digest]*cube.Cube{}}
 	if err := cube.Create(s.dir); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +110,8 @@ func (s *story) tell() {
 func (s *story) compare() {
 	c := s.config()
 	clean := s.machine()
-	want, wantErr := s.build(s.t.TempDir(), clean, c)
+	dir := s.t.TempDir()
+	want, wantErr := s.build(dir, clean, c)
 	c = s.config()
 	ours := s.machine()
 	join := func() (*Result, error) { return nil, nil }
@@ -125,6 +132,7 @@ func (s *story) compare() {
 	}
 	s.minimal(clean, ours)
 	s.versions, s.deeds = got.Versions, clean.what
+	s.remember(dir, want)
 	s.past = append(s.past, *s.world.clone())
 }
 
@@ -218,7 +226,7 @@ func (s *story) minimal(clean, ours *machine) {
 }
 
 func (s *story) config() Config {
-	c := Config{Workers: 1 + s.r.IntN(4), KeepGoing: true, Chunks: s.chunks}
+	c := Config{Workers: 1 + s.r.IntN(4), KeepGoing: true, Chunks: s.chunks, Imports: s.held()}
 	if s.r.IntN(3) == 0 {
 		c.Shuffle = s.r.Uint64()
 	}
@@ -252,6 +260,9 @@ func (s *story) build(dir string, m *machine, c Config) (*Result, error) {
 		s.fatalf("heads: %v", headsErr)
 	}
 	for name, v := range got.Versions {
+		if _, held := s.world.held[name]; held {
+			continue // made beside what is needed, and shown by nobody
+		}
 		if heads[name].Version != v {
 			s.fatalf("the head of %s is %s and not %s", name, heads[name].Version, v)
 		}
@@ -265,6 +276,9 @@ func (s *story) workspace(db *cube.Cube) *graph.Workspace {
 	s.t.Helper()
 	ws := s.world.workspace()
 	for name, in := range ws.Imports {
+		if in.Held {
+			continue
+		}
 		l := cube.Layout{Spec: in.Spec.WithDefaults(), Grid: in.Grid, Chunk: grid.Tiling{T: 1, Y: 4, X: 4}}
 		b, err := db.NewBuilder(s.t.Context(), l)
 		if err != nil {
@@ -335,6 +349,9 @@ func (s *story) edit() {
 		s.note("back to build %d", i)
 		return
 	}
+	if s.r.IntN(6) == 0 && s.hold() {
+		return
+	}
 	for {
 		w := s.world.clone()
 		what := w.edit(s.r)
@@ -343,6 +360,68 @@ func (s *story) edit() {
 			s.note("%s", what)
 			return
 		}
+	}
+}
+
+// hold has a variable stay as the last clean build made it, or lets go of one.
+func (s *story) hold() bool {
+	w := s.world.clone()
+	if names := slices.Sorted(maps.Keys(w.held)); len(names) > 0 && s.r.IntN(2) == 0 {
+		name := pick(s.r, names...)
+		if delete(w.held, name); !w.plans() {
+			return false
+		}
+		s.note("%s is held no longer", name)
+		s.world = w
+		return true
+	}
+	names := slices.Sorted(maps.Keys(s.made))
+	if len(names) == 0 {
+		return false
+	}
+	name := pick(s.r, names...)
+	if w.held == nil {
+		w.held = map[string]graph.Import{}
+	}
+	w.held[name] = s.made[name]
+	if !w.plans() {
+		return false
+	}
+	s.world, s.holders[s.made[name].Version] = w, s.madeIn
+	s.note("%s is held", name)
+	return true
+}
+
+// held are the cubes in which the versions lie that are held: to a build of the
+// story's own cube something may have happened to its own.
+func (s *story) held() (out []*cube.Cube) {
+	for _, name := range slices.Sorted(maps.Keys(s.world.held)) {
+		if c := s.holders[s.world.held[name].Version]; !slices.Contains(out, c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// remember notes what a clean build made, and where.
+func (s *story) remember(dir string, r *Result) {
+	s.t.Helper()
+	c, err := cube.Open(dir, cube.Config{NoSync: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	s.made, s.madeIn = map[string]graph.Import{}, c
+	for name, version := range r.Versions {
+		v, err := c.LoadVersion(s.t.Context(), version)
+		if err != nil {
+			s.fatalf("%s: %v", name, err)
+		}
+		h, ok, err := c.Head(s.t.Context(), name)
+		if err != nil || !ok {
+			continue // held, and made beside what is needed
+		}
+		s.made[name] = graph.Import{Spec: h.Spec, Grid: v.Layout().Grid, Version: version, Native: h.Native, Held: true}
 	}
 }
 
@@ -476,7 +555,7 @@ func (s *story) invalidate(ctx context.Context, db *cube.Cube) {
 		of.Boxes = []grid.Box{n.tile(s.r.Int64N(v.Len())).Box}
 	}
 	s.note("%s is invalidated, %v", v.Name, of.Boxes)
-	if _, err := Invalidate(ctx, ws, plan, Config{Cube: db, Chunks: s.chunks}, Invalidation{Selections: []Selection{of}}); err != nil {
+	if _, err := Invalidate(ctx, ws, plan, Config{Cube: db, Chunks: s.chunks, Imports: s.held()}, Invalidation{Selections: []Selection{of}}); err != nil {
 		s.fatalf("invalidate: %v", err)
 	}
 	unedited := len(s.past) > 0 && s.past[len(s.past)-1].String() == s.world.String()

@@ -19,8 +19,9 @@ type world struct {
 	tiling    grid.Tiling
 	field     *field // nil: nothing is imported
 	instances []instance
-	source    int  // the edition of the one source
-	bad       byte // which actions say that their input is bad
+	source    int                     // the edition of the one source
+	held      map[string]graph.Import // that are used as they once were, by variable
+	bad       byte                    // which actions say that their input is bad
 }
 
 // isBad reports whether an action with this identity exits with 65.
@@ -190,6 +191,7 @@ func (w *world) clone() *world {
 	if w.field != nil {
 		c.field = &field{w.field.kind, slices.Clone(w.field.edits)}
 	}
+	c.held = maps.Clone(w.held)
 	c.instances = slices.Clone(w.instances)
 	for i := range c.instances {
 		c.instances[i].makes = slices.Clone(c.instances[i].makes)
@@ -337,6 +339,12 @@ func (w *world) workspace() *graph.Workspace {
 		}
 		ws.Imports = map[string]graph.Import{"field": {Grid: g, Native: 30, Spec: graph.VarSpec{Name: "field", Kind: w.field.kind}}}
 	}
+	for name, in := range w.held {
+		if ws.Imports == nil {
+			ws.Imports = map[string]graph.Import{}
+		}
+		ws.Imports[name] = in
+	}
 	return ws
 }
 
@@ -365,7 +373,7 @@ func (w *world) plans() bool {
 }
 
 func (w *world) String() string {
-	s := fmt.Sprintf("domain %s tiles %v", w.box, w.tiling)
+	s := fmt.Sprintf("domain %s tiles %v held %v", w.box, w.tiling, w.held)
 	for _, in := range w.instances {
 		s += fmt.Sprintf("\n%+v", in)
 	}
