@@ -27,14 +27,18 @@ func newPlanCommand(a *app) *cobra.Command {
 		Long: `Plan shows each step that the named variables need (all of the workspace where
 none is named), in order: how many tiles it has, how many of them are known, how
 many would run, and why. "up to" counts tiles that read what is itself to be
-made first: they run unless it comes out as it was.
+made first: they run unless it comes out as it was. Of a step with more than 50,000
+tiles a sample of 5,000 is looked at; "up to" counts the others, too, and the line
+says so.
 
 It runs no action and changes nothing in the workspace. Images of producers are
 built where they have to be, since what is known depends on them. "cube build -n"
 is the same.
 
-The time is foretold from the actions of earlier runs, the bytes from the tiles'
-windows; both count all that may run. What never ran has no history, and is named.
+The time and the bytes are foretold from the actions of earlier runs: what they were
+given, and what the cube stores of their outputs. Both count all that may run. What
+never ran has no history, and is named; its bytes are those of the tiles' windows,
+before they are compressed.
 
 With --json it prints a line {"type": "planned_vertex"} for each step, with its
 reasons, and {"type": "plan"} with the sums at the end.`,
@@ -61,7 +65,8 @@ type plannedVertex struct {
 	MayRun     int64        `json:"may_run"`
 	Failing    int64        `json:"known_to_fail,omitempty"`
 	Unchanged  bool         `json:"unchanged"`
-	Counted    bool         `json:"counted"`
+	Counted    bool         `json:"counted"`          // every tile was looked at
+	Unseen     int64        `json:"unseen,omitempty"` // tiles that were not, of those that may run
 	Derivation graph.Digest `json:"derivation,omitzero"`
 	Reasons    []cause      `json:"reasons,omitempty"`
 	Network    []string     `json:"network,omitempty"` // hosts that its sources are fetched from
@@ -118,7 +123,7 @@ func (a *app) printForesight(x *foresight) error {
 func (x *foresight) planned(p *solve.VertexPreview) (plannedVertex, time.Duration, error) {
 	v := p.Vertex
 	line := plannedVertex{Type: "planned_vertex", Vertex: v.Name, Grid: v.GridName, Tiles: v.Len(), Known: p.Hits, ToRun: p.Misses,
-		MayRun: p.Open, Failing: p.Failing, Unchanged: p.Known && !p.HeadElsewhere(), Counted: p.Counted, Derivation: p.Derivation}
+		MayRun: p.Open, Failing: p.Failing, Unchanged: p.Known && !p.HeadElsewhere(), Counted: p.Unseen == 0, Unseen: p.Unseen, Derivation: p.Derivation}
 	if v.Instance != nil {
 		line.Network = v.Instance.Manifest.Capabilities.Network
 	}

@@ -17,7 +17,7 @@ import (
 type maxCost struct {
 	actions int64
 	time    time.Duration // of all actions together
-	bytes   int64         // that they read and make, before they are compressed
+	bytes   int64         // that they read and make
 }
 
 // parseMaxCost reads limits such as 2h, 10GiB or 100, with commas between them:
@@ -65,8 +65,8 @@ type rate struct {
 
 // rate is what an action of a vertex is expected to cost.
 func (x *foresight) rate(v *graph.Vertex) rate {
-	volume := v.Volume()
-	return rate{x.pace(v).mean, volume.Read + volume.Made}
+	read, made, _ := x.bytes(v)
+	return rate{x.pace(v).mean, read + made}
 }
 
 // The reasons for which a build is not let run.

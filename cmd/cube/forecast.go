@@ -18,11 +18,15 @@ type forecast struct {
 	// the earlier ones, and as their 90th percentile; 0: nothing is known.
 	P50 float64 `json:"p50_s,omitempty"`
 	P90 float64 `json:"p90_s,omitempty"`
-	// Read and Made are bytes of values, before they are compressed: they follow
-	// from the tiles' windows, and need no history. Files are not in them.
-	Read    int64 `json:"read_bytes"`
-	Made    int64 `json:"made_bytes"`
-	Samples int   `json:"from_actions"` // that the times are taken from
+	// Read and Made are bytes: what like actions of earlier runs were given and what
+	// the cube stores of their outputs. Of the steps in FromWindows no action tells:
+	// theirs are those of the tiles' windows, without files and before they are
+	// compressed.
+	Read        int64    `json:"read_bytes"`
+	Made        int64    `json:"made_bytes"`
+	FromHistory bool     `json:"bytes_from_history"` // of one step at least
+	FromWindows []string `json:"bytes_from_windows,omitempty"`
+	Samples     int      `json:"from_actions"` // that the times are taken from
 	// Unknown are the steps whose actions never ran before: the times leave them
 	// out.
 	Unknown []string `json:"no_history,omitempty"`
@@ -33,8 +37,11 @@ func (x *foresight) forecast(v *graph.Vertex, n int64) forecast {
 	if n == 0 {
 		return forecast{}
 	}
-	volume := v.Volume()
-	f := forecast{Read: n * volume.Read, Made: n * volume.Made}
+	read, made, known := x.bytes(v)
+	f := forecast{Read: n * read, Made: n * made, FromHistory: known}
+	if !known {
+		f.FromWindows = []string{v.Name}
+	}
 	p := x.pace(v)
 	if p.actions == 0 {
 		f.Unknown = []string{v.Name}
@@ -49,6 +56,7 @@ func (x *foresight) forecast(v *graph.Vertex, n int64) forecast {
 func (f *forecast) add(o forecast) {
 	f.P50, f.P90, f.Read, f.Made, f.Samples = f.P50+o.P50, f.P90+o.P90, f.Read+o.Read, f.Made+o.Made, f.Samples+o.Samples
 	f.Unknown = append(f.Unknown, o.Unknown...)
+	f.FromHistory, f.FromWindows = f.FromHistory || o.FromHistory, append(f.FromWindows, o.FromWindows...)
 }
 
 // String is the second line of a plan, "" where nothing would run.
@@ -66,9 +74,21 @@ func (f forecast) String() string {
 		parts = append(parts, text)
 	}
 	if f.Read+f.Made > 0 {
-		parts = append(parts, fmt.Sprintf("up to about %s read and %s made, before compression (from the tiles' windows)", ui.Bytes(f.Read), ui.Bytes(f.Made)))
+		parts = append(parts, fmt.Sprintf("up to about %s read and %s made (%s)", ui.Bytes(f.Read), ui.Bytes(f.Made), f.basis()))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// basis says what the bytes are taken from.
+func (f forecast) basis() string {
+	const windows = "from the tiles' windows, before compression"
+	switch {
+	case len(f.FromWindows) == 0:
+		return "from history"
+	case !f.FromHistory:
+		return windows
+	}
+	return "from history; of " + strings.Join(f.FromWindows, ", ") + " " + windows
 }
 
 func tookSeconds(s float64) string { return ui.Took(time.Duration(s * float64(time.Second))) }

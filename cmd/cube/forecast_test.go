@@ -35,10 +35,12 @@ func TestAForecastSaysHowItKnows(t *testing.T) {
 		want string
 	}{
 		{forecast{}, ""},
-		{forecast{Made: 2000, Unknown: []string{"slope"}},
-			"no history of slope; up to about 0 B read and 2.0 kB made, before compression (from the tiles' windows)"},
-		{forecast{P50: 60, P90: 120, Samples: 3, Read: 1, Unknown: []string{"a", "b"}},
-			"1 min 00 s if actions are like the median of 3 earlier ones, 2 min 00 s if like the slowest tenth; no history of a, b, not counted; up to about 1 B read and 0 B made, before compression (from the tiles' windows)"},
+		{forecast{Made: 2000, Unknown: []string{"slope"}, FromWindows: []string{"slope"}},
+			"no history of slope; up to about 0 B read and 2.0 kB made (from the tiles' windows, before compression)"},
+		{forecast{P50: 60, P90: 120, Samples: 3, Read: 1, Unknown: []string{"a", "b"}, FromHistory: true, FromWindows: []string{"a", "b"}},
+			"1 min 00 s if actions are like the median of 3 earlier ones, 2 min 00 s if like the slowest tenth; no history of a, b, not counted; up to about 1 B read and 0 B made (from history; of a, b from the tiles' windows, before compression)"},
+		{forecast{P50: 1, P90: 1, Samples: 3, Read: 1, FromHistory: true},
+			"1.0 s if actions are like the median of 3 earlier ones, 1.0 s if like the slowest tenth; up to about 1 B read and 0 B made (from history)"},
 	} {
 		if got := test.f.String(); got != test.want {
 			t.Errorf("got  %s\nwant %s", got, test.want)

@@ -87,16 +87,31 @@ func (a *app) step(text string) {
 	}
 }
 
-// pace is how long an action of an instance took before.
+// pace is what an action of an instance took before.
 type pace struct {
 	mean     time.Duration
 	p50, p90 time.Duration
-	actions  int // that tell of it
-	runs     int // that had them
+	// read and written are the mean bytes, where sized says that they are known: of
+	// what it was given, files too, and of its outputs as the cube stores them.
+	read, written int64
+	sized         bool
+	actions       int // that tell of it
+	runs          int // that had them
 }
 
-// pace is how long the actions of a vertex took in the newest runs.
+// pace is what the actions of a vertex took in the newest runs.
 func (x *foresight) pace(v *graph.Vertex) pace { return x.history.pace(v) }
+
+// bytes is what one action of a vertex is expected to read and to write: what
+// earlier ones did or, where none tells, what its windows hold before they are
+// compressed.
+func (x *foresight) bytes(v *graph.Vertex) (read, written int64, known bool) {
+	if p := x.pace(v); p.sized {
+		return p.read, p.written, true
+	}
+	volume := v.Volume()
+	return volume.Read, volume.Made, false
+}
 
 // predict guesses how long n actions of a vertex take; zero where nothing like
 // them ran before.
@@ -131,6 +146,9 @@ func countText(p *solve.VertexPreview) string {
 		s = "up to " + ui.Count(p.Open)
 	default:
 		s = fmt.Sprintf("%s, up to %s more", ui.Count(p.Misses), ui.Count(p.Open))
+	}
+	if p.Unseen > 0 && p.Open > 0 {
+		s += fmt.Sprintf(" (%s of %s looked at)", ui.Count(p.Vertex.Len()-p.Unseen), ui.Count(p.Vertex.Len()))
 	}
 	if p.Failing > 0 {
 		s += fmt.Sprintf(", and %s known to fail", ui.Count(p.Failing))

@@ -8,7 +8,7 @@ import (
 	"github.com/cubebuild/cube/lineage"
 )
 
-// history is how long actions took in the newest runs. It is read when it is
+// history is what actions took in the newest runs, in time and in bytes. It is read when it is
 // first asked, once for all vertices and however long the runs were; what cannot
 // be read is left out, since it is for guesses.
 type history struct {
@@ -21,8 +21,10 @@ type historyKey struct{ instance, grid string }
 // past are the actions of an instance on a grid that succeeded.
 type past struct {
 	took []time.Duration
-	runs int    // that had them
-	last string // of those, the one that was read last
+	// read and written are the bytes of those that told, which are sized.
+	read, written, sized int64
+	runs                 int    // that had them
+	last                 string // of those, the one that was read last
 }
 
 // Bounds on what is read: the newest runs, a few of which tell of each instance,
@@ -62,9 +64,12 @@ func (h *history) add(run string, a lineage.Action) {
 		p.runs, p.last = p.runs+1, run
 	}
 	p.took = append(p.took, a.Usage.Wall)
+	if u := a.Usage; u.Read+u.Written > 0 { // older records do not tell
+		p.read, p.written, p.sized = p.read+u.Read, p.written+u.Written, p.sized+1
+	}
 }
 
-// pace is how long the actions of a vertex took; zero where none ran.
+// pace is what the actions of a vertex took; zero where none ran.
 func (h *history) pace(v *graph.Vertex) pace {
 	if h.past == nil {
 		h.read()
@@ -78,5 +83,9 @@ func (h *history) pace(v *graph.Vertex) pace {
 		sum += d
 	}
 	n := len(found.took)
-	return pace{mean: sum / time.Duration(n), p50: percentile(found.took, 0.5), p90: percentile(found.took, 0.9), actions: n, runs: found.runs}
+	p := pace{mean: sum / time.Duration(n), p50: percentile(found.took, 0.5), p90: percentile(found.took, 0.9), actions: n, runs: found.runs}
+	if p.sized = found.sized > 0; p.sized {
+		p.read, p.written = found.read/found.sized, found.written/found.sized
+	}
+	return p
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
 	"github.com/cubebuild/cube/internal/config"
@@ -69,6 +70,11 @@ func TestAGuessSaysWhatItStandsOn(t *testing.T) {
 	}
 }
 
+// wide is a vertex of n tiles.
+func wide(n int64) *graph.Vertex {
+	return &graph.Vertex{Box: grid.Box{Y: grid.Range{Hi: 1}, X: grid.Range{Hi: n}}, Tiling: grid.Tiling{Y: 1, X: 1}}
+}
+
 func TestWhatWouldRunIsCountedInWords(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -79,6 +85,7 @@ func TestWhatWouldRunIsCountedInWords(t *testing.T) {
 		{solve.VertexPreview{Misses: 12000}, "12 000"},
 		{solve.VertexPreview{Open: 4}, "up to 4"},
 		{solve.VertexPreview{Misses: 2, Open: 4}, "2, up to 4 more"},
+		{solve.VertexPreview{Vertex: wide(60000), Misses: 5000, Open: 55000, Unseen: 55000}, "5000, up to 55 000 more (5000 of 60 000 looked at)"},
 		{solve.VertexPreview{Failing: 1, Hits: 8}, "none, and 1 known to fail"},
 	} {
 		if got := countText(&test.p); got != test.want {

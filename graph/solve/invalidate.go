@@ -143,7 +143,7 @@ func (f *finding) present(ctx context.Context, v *graph.Vertex) (*build, error) 
 			continue
 		}
 		p := VertexPreview{Vertex: u}
-		if err := b.preview(ctx, b.verts[u], b.sched.nodes[i], &p, previewTiles); err != nil {
+		if err := b.preview(ctx, b.verts[u], b.sched.nodes[i], &p, glance{tiles: previewTiles}); err != nil {
 			return nil, fmt.Errorf("%s: %w", u.Name, err)
 		}
 	}

@@ -49,9 +49,9 @@ func Look(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config, 
 	for i, u := range plan.Vertices {
 		switch {
 		case u == v:
-			err = b.previewAt(ctx, i, &p.Vertex, 0)
+			err = b.previewAt(ctx, i, &p.Vertex, glance{})
 		case needs[u]:
-			err = b.previewAt(ctx, i, &VertexPreview{}, previewTiles)
+			err = b.previewAt(ctx, i, &VertexPreview{}, glance{tiles: previewTiles})
 		}
 		if err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/cas"
@@ -20,9 +21,9 @@ import (
 type VertexPreview struct {
 	Vertex *graph.Vertex
 	Known  bool // the derivation is known: no tile would be looked at
-	// Counted is false where the tiles are too many to be looked at one by one;
-	// all of them are then open.
-	Counted bool
+	// Unseen are those of the open tiles that nobody looked at, because there are
+	// too many: where it is 0 the rest is counted.
+	Unseen  int64
 	Hits    int64
 	Misses  int64
 	Failing int64 // known to fail, and reported again without being run
@@ -54,36 +55,38 @@ func (p *VertexPreview) HeadElsewhere() bool {
 	return p.Known && (p.Head == nil || p.Head.Version != p.Outputs[0])
 }
 
-// Bounds on what a preview looks at for one vertex: tiles one by one, and
-// tiles whose windows it reads.
+// glance bounds what is looked at of one vertex: how many tiles it may have for all
+// of them to be looked at, and how many are otherwise, evenly spread.
+type glance struct{ tiles, sample int64 }
+
 const (
 	previewTiles   = 50_000
-	previewWindows = 5_000
+	previewSample  = 5_000
+	previewWindows = 5_000 // of so many tiles the windows are read
 )
 
 // Preview says what [Run] would do, vertex by vertex in the order of the plan.
 // It runs nothing and writes nothing. Of c it uses Cube, Host, Chunks and
 // RetryFailed. Without a Cube nothing is known.
 func Preview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) ([]VertexPreview, error) {
-	return preview(ctx, ws, plan, c, previewTiles)
+	return preview(ctx, ws, plan, c, glance{previewTiles, previewSample})
 }
 
 // Settled is [Preview] without a look at tiles: it says which vertices are
 // known, at the same cost for any number of tiles. The tiles of the others are
-// open.
+// open, and unseen.
 func Settled(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) ([]VertexPreview, error) {
-	return preview(ctx, ws, plan, c, 0)
+	return preview(ctx, ws, plan, c, glance{})
 }
 
-// preview looks at the tiles of vertices that have at most so many.
-func preview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config, most int64) ([]VertexPreview, error) {
+func preview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config, g glance) ([]VertexPreview, error) {
 	b, err := newPreview(ctx, ws, plan, c)
 	if err != nil {
 		return nil, err
 	}
 	previews := make([]VertexPreview, len(plan.Vertices))
 	for i := range previews {
-		if err := b.previewAt(ctx, i, &previews[i], most); err != nil {
+		if err := b.previewAt(ctx, i, &previews[i], g); err != nil {
 			return nil, err
 		}
 	}
@@ -105,24 +108,23 @@ func newPreview(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Co
 }
 
 // previewAt previews vertex i of the plan, once those before it are.
-func (b *build) previewAt(ctx context.Context, i int, p *VertexPreview, most int64) error {
+func (b *build) previewAt(ctx context.Context, i int, p *VertexPreview, g glance) error {
 	v := b.plan.Vertices[i]
 	p.Vertex, p.Open = v, v.Len()
 	if h, ok := b.heads[v.Outputs[0].Variable]; ok {
 		p.Head = &h
 	}
-	if err := b.preview(ctx, b.verts[v], b.sched.nodes[i], p, most); err != nil {
+	if err := b.preview(ctx, b.verts[v], b.sched.nodes[i], p, g); err != nil {
 		return fmt.Errorf("%s: %w", v.Name, err)
 	}
 	return nil
 }
 
-func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPreview, most int64) error {
+func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPreview, g glance) error {
 	if err := b.compare(v, p); err != nil {
 		return err
 	}
 	if b.Cube == nil {
-		p.Counted = true
 		if len(p.Pending) == 0 {
 			p.Misses, p.Open = p.Open, 0
 		}
@@ -134,7 +136,7 @@ func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPrevie
 			return err
 		}
 		if known {
-			p.Known, p.Counted, p.Outputs = true, true, v.versions
+			p.Known, p.Outputs = true, v.versions
 			p.Hits, p.Open = v.Len(), 0
 			return nil
 		}
@@ -144,10 +146,15 @@ func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPrevie
 		}
 		p.Void = d != nil && d.Void
 	}
-	if v.Len() > most {
+	looked := v.Len()
+	if looked > g.tiles {
+		looked = g.sample
+	}
+	if looked == 0 {
+		p.Unseen = v.Len()
 		return nil
 	}
-	return b.count(ctx, v, n, p)
+	return b.count(ctx, v, n, p, looked)
 }
 
 // compare fills in what the vertex would be derived from, and what its head
@@ -183,25 +190,37 @@ func (b *build) compare(v *vertex, p *VertexPreview) error {
 	return nil
 }
 
-// count looks at each tile of a vertex, and leaves what is known of it to the
-// vertices that read it.
-func (b *build) count(ctx context.Context, v *vertex, n *node, p *VertexPreview) error {
+// count looks at so many tiles of a vertex, evenly spread, and leaves what is known
+// of them to the vertices that read it.
+func (b *build) count(ctx context.Context, v *vertex, n *node, p *VertexPreview, looked int64) error {
 	b.sketch(v)
-	p.Counted, p.Open = true, 0
+	p.Unseen = n.total - looked
+	p.Open = p.Unseen
 	windows := previewWindows
-	for index := range n.total {
+	for k := range looked {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		j := &job{vertex: v, tile: n.tile(index)}
+		j := &job{vertex: v, tile: n.tile(spread(k, n.total, looked))}
 		j.windows = v.Windows(j.tile)
+		before := windows
 		outcome, err := b.foresee(ctx, j, &windows)
 		if err != nil {
 			return j.wrap(err)
 		}
 		p.tally(outcome)
+		if windows < before && windows < 0 { // it was not read
+			p.Unseen++
+		}
 	}
 	return nil
+}
+
+// spread is the k-th of so many numbers that lie evenly below total.
+func spread(k, total, looked int64) int64 {
+	hi, lo := bits.Mul64(uint64(k), uint64(total))
+	q, _ := bits.Div64(hi, lo, uint64(looked))
+	return int64(q)
 }
 
 // sketch gives a vertex arrays for what is found of its tiles.

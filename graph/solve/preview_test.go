@@ -205,8 +205,35 @@ func TestWhatIsSettledNeedsNoLookAtTiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !all[0].Known || all[0].Hits != 16 || all[1].Known || all[1].Counted || all[1].Open != 16 || all[2].Open != 16 {
+	if !all[0].Known || all[0].Hits != 16 || all[1].Known || all[1].Unseen != 16 || all[1].Open != 16 || all[2].Open != 16 {
 		t.Errorf("%+v", all)
+	}
+}
+
+func TestOfManyTilesASampleIsLookedAt(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	e.build(ws, "two")
+	ws.Instances[1].Params = []byte(`{"a":1}`)
+	plan, err := graph.Resolve(*ws, "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := preview(t.Context(), ws, plan, Config{Cube: e.open()}, glance{tiles: 15, sample: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one := all[1]; one.Unseen != 11 || one.Misses != 5 || one.Open != 11 || one.Hits != 0 {
+		t.Errorf("%+v", one)
+	}
+	if two := all[2]; two.Unseen != 11 || two.Open != 16 { // those that were looked at read what is not there yet
+		t.Errorf("%+v", two)
+	}
+	for _, test := range []struct{ k, total, looked, want int64 }{{0, 10, 3, 0}, {1, 10, 3, 3}, {2, 10, 3, 6}, {4, 5, 5, 4}, {1 << 40, 1 << 60, 1 << 41, 1 << 59}} {
+		if got := spread(test.k, test.total, test.looked); got != test.want {
+			t.Errorf("%d of %d of %d: %d, want %d", test.k, test.looked, test.total, got, test.want)
+		}
 	}
 }
 
