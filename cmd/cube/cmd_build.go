@@ -174,7 +174,7 @@ func outcome(ctx context.Context, r *solve.Result, err error, keepGoing bool) (l
 		return lineage.Succeeded, exitOK
 	case ctx.Err() != nil:
 		return lineage.Cancelled, exitInterrupted
-	case errors.Is(err, solve.ErrFailed) && keepGoing && r.Count.Ran+r.Count.Hit > 0:
+	case errors.Is(err, solve.ErrFailed) && keepGoing && r.Count.Ran+r.Count.Hit+int64(r.Known) > 0:
 		return lineage.Partial, exitPartial
 	}
 	return lineage.Failed, exitFailed
