@@ -60,7 +60,7 @@ func (r *recording) event(e solve.Event) error {
 			return nil
 		}
 	case solve.VertexDone:
-		if e.Known {
+		if e.Shown {
 			return nil
 		}
 	default:

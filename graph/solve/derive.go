@@ -55,7 +55,7 @@ func (b *build) settle(ctx context.Context) error {
 		}
 		if n.inputsKnown() {
 			n.probed = true
-			known, err := b.probe(b.verts[n.vertex])
+			known, err := b.probe(ctx, b.verts[n.vertex])
 			if err != nil {
 				return err
 			}
@@ -130,7 +130,7 @@ func outputIndex(o *graph.Output) int {
 
 // probe looks up a vertex's derivation and, where it is known and its versions
 // are whole as far as anybody knows, settles the vertex.
-func (b *build) probe(v *vertex) (bool, error) {
+func (b *build) probe(ctx context.Context, v *vertex) (bool, error) {
 	key, preimage, inputs, err := b.derivation(v)
 	if err != nil {
 		return false, err
@@ -149,8 +149,30 @@ func (b *build) probe(v *vertex) (bool, error) {
 	b.mu.Lock()
 	b.result.Known++
 	b.mu.Unlock()
-	b.emit(VertexDone{Vertex: v.Vertex, Derivation: key, Preimage: preimage, Known: true, Complete: true,
+	if b.Events == nil {
+		return true, nil
+	}
+	shown, err := b.shown(ctx, v, key)
+	if err != nil {
+		return false, err
+	}
+	b.emit(VertexDone{Vertex: v.Vertex, Derivation: key, Preimage: preimage, Known: true, Shown: shown, Complete: true,
 		Inputs: inputs, Outputs: d.Outputs, Count: Count{Hit: v.Len()}})
+	return true, nil
+}
+
+// shown reports whether the heads of a vertex's variables are, already, what
+// its derivation says.
+func (b *build) shown(ctx context.Context, v *vertex, key graph.Digest) (bool, error) {
+	heads, err := b.headsNow(ctx)
+	if err != nil {
+		return false, err
+	}
+	for i, o := range v.Outputs {
+		if h := heads[o.Variable]; !o.Held && (h.Version != v.versions[i] || h.Derivation != key) {
+			return false, nil
+		}
+	}
 	return true, nil
 }
 

@@ -107,6 +107,7 @@ type VertexDone struct {
 	Derivation graph.Digest // zero where an input is missing
 	Preimage   []byte
 	Known      bool // the derivation was known: no tile was enumerated
+	Shown      bool // Known, and what the heads show already: nothing comes of it
 	Complete   bool // every tile is there
 	Inputs     []graph.Digest
 	Outputs    []graph.Digest // versions, in the order of Vertex.Outputs; nil unless Complete

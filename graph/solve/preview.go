@@ -131,7 +131,7 @@ func (b *build) preview(ctx context.Context, v *vertex, n *node, p *VertexPrevie
 		return nil
 	}
 	if len(p.Pending) == 0 {
-		known, err := b.probe(v)
+		known, err := b.probe(ctx, v)
 		if err != nil {
 			return err
 		}

@@ -45,7 +45,7 @@ func Restage(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Confi
 	for i, v := range plan.Vertices {
 		n := b.sched.nodes[i]
 		if n.inputsKnown() {
-			known, err := b.probe(b.verts[v])
+			known, err := b.probe(ctx, b.verts[v])
 			if err != nil {
 				return nil, err
 			}

@@ -87,6 +87,8 @@ func (b *build) formerly(ctx context.Context, v *vertex) (*Derived, []graph.Dige
 
 // headsNow are the heads as they were when the first vertex asked.
 func (b *build) headsNow(ctx context.Context) (map[string]cube.Head, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.heads != nil {
 		return b.heads, nil
 	}

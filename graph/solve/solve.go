@@ -303,7 +303,7 @@ func (b *build) do(ctx context.Context, t task) error {
 	v := b.verts[t.node.vertex]
 	switch t.what {
 	case probe:
-		known, err := b.probe(v)
+		known, err := b.probe(ctx, v)
 		b.sched.probed(t, known)
 		return err
 	case closing:

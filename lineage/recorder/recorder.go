@@ -1,5 +1,7 @@
 // Package recorder turns the events of a build into its lineage: a record for
-// each action that ran and for each vertex that was not known before.
+// each action that ran and for each vertex that the heads did not show before,
+// also where its derivation was known: from before an edit, or because another
+// instance is told just the same.
 package recorder
 
 import (
@@ -110,7 +112,7 @@ func (r *Recorder) Event(e solve.Event) {
 		}
 	case solve.VertexDone:
 		r.count(e.Count)
-		if !e.Known && e.Count.Sum() > e.Count.Blocked {
+		if !e.Shown && e.Count.Sum() > e.Count.Blocked {
 			r.note(r.w.Vertex(r.vertex(e)))
 		}
 	}

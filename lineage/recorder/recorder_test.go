@@ -70,7 +70,7 @@ func TestABuildsEventsBecomeItsLineage(t *testing.T) {
 			Outputs: []graph.Digest{digest("elevation")}, Count: solve.Count{Hit: 1, Ran: 1, Failed: 2, Blocked: 1}, Wall: time.Minute},
 		solve.VertexDone{Vertex: fill, Derivation: digest("d2"), Preimage: []byte(`{"b":2}`), Complete: true,
 			Inputs: []graph.Digest{digest("elevation")}, Outputs: []graph.Digest{digest("filled")}, Count: solve.Count{Ran: 1}},
-		solve.VertexDone{Vertex: dem, Known: true, Complete: true, Outputs: []graph.Digest{digest("elevation")}, Count: solve.Count{Hit: 5}},
+		solve.VertexDone{Vertex: dem, Known: true, Shown: true, Complete: true, Outputs: []graph.Digest{digest("elevation")}, Count: solve.Count{Hit: 5}},
 		solve.VertexDone{Vertex: dem, Count: solve.Count{Blocked: 4}},
 	} {
 		if done, ok := e.(solve.TileDone); ok && done.Outcome == solve.Ran {
@@ -147,10 +147,26 @@ func TestABuildWithNothingToDoLeavesNothing(t *testing.T) {
 	w := lineage.Create(runs, lineage.Run{}, lineage.Options{})
 	r := New(w, Config{Workspace: ws})
 	r.Event(solve.Planned{})
-	r.Event(solve.VertexDone{Vertex: dem, Known: true, Complete: true, Outputs: []graph.Digest{digest("elevation")}, Count: solve.Count{Hit: 5}})
+	r.Event(solve.VertexDone{Vertex: dem, Known: true, Shown: true, Complete: true, Outputs: []graph.Digest{digest("elevation")}, Count: solve.Count{Hit: 5}})
 	must(t, r.Err())
 	must(t, w.End(lineage.Succeeded, r.Counts(), nil))
 	if _, err := os.Stat(runs); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("stat: %v", err)
+	}
+}
+
+func TestWhatWasKnownAndIsShownFromNowOnIsRecorded(t *testing.T) {
+	t.Parallel()
+	runs := filepath.Join(t.TempDir(), "runs")
+	ws, dem, _ := plan()
+	w := lineage.Create(runs, lineage.Run{}, lineage.Options{})
+	r := New(w, Config{Workspace: ws})
+	r.Event(solve.VertexDone{Vertex: dem, Known: true, Complete: true, Outputs: []graph.Digest{digest("elevation")}, Count: solve.Count{Hit: 5}})
+	must(t, r.Err())
+	must(t, w.End(lineage.Succeeded, r.Counts(), nil))
+	v, _, err := lineage.Open(runs).ByVersion("elevation", digest("elevation"))
+	must(t, err)
+	if want := (lineage.Counts{Actions: 5, Hits: 5}); v.Counts != want {
+		t.Errorf("counts %+v, want %+v", v.Counts, want)
 	}
 }
