@@ -16,6 +16,7 @@ type pool struct {
 	busy   int
 	idle   []*served // that has been idle for longest is first
 	closed bool
+	ending sync.WaitGroup // those that nobody has asked for
 }
 
 // served is a container of a batch.
@@ -81,6 +82,8 @@ func (p *pool) expire(s *served) {
 	for i := range p.idle {
 		if p.idle[i] == s {
 			p.remove(i)
+			p.ending.Add(1)
+			defer p.ending.Done()
 			p.mu.Unlock()
 			s.Close()
 			return
@@ -89,7 +92,8 @@ func (p *pool) expire(s *served) {
 	p.mu.Unlock()
 }
 
-// close ends all that is idle, and from then on what becomes so.
+// close ends all that is idle, and from then on what becomes so. It waits for
+// those whose time is over just then.
 func (p *pool) close() error {
 	p.mu.Lock()
 	p.closed = true
@@ -99,7 +103,9 @@ func (p *pool) close() error {
 	}
 	p.idle = nil
 	p.mu.Unlock()
-	return closeServed(gone)
+	err := closeServed(gone)
+	p.ending.Wait()
+	return err
 }
 
 func closeServed(list []*served) error {
