@@ -1,12 +1,6 @@
 package main
 
-import (
-	"errors"
-	"fmt"
-	"strings"
-
-	"github.com/spf13/cobra"
-)
+import "github.com/spf13/cobra"
 
 // The groups that help shows commands in.
 const (
@@ -43,7 +37,7 @@ func newRootCommand(a *app) *cobra.Command {
 		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	c.SetFlagErrorFunc(flagError)
 	f := c.PersistentFlags()
 	f.StringVarP(&a.dir, "directory", "C", ".", "work in this workspace")
 	f.BoolVar(&a.json, "json", false, "print JSON for machines")
@@ -99,33 +93,4 @@ var commands = []func(*app) *cobra.Command{
 	newExportCommand,
 	newImportCommand,
 	newVersionCommand,
-}
-
-// knownCommand names the commands that an unknown one is most like.
-func knownCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	c.SuggestionsMinimumDistance = 2
-	msg := fmt.Sprintf("unknown command %q", args[0])
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		msg += "; did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return &usageError{errors.New(msg + "\n  all commands: cube --help")}
-}
-
-// markUsage has mistakes in a command's arguments be mistakes of the command
-// line, below it too.
-func markUsage(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return &usageError{fmt.Errorf("%w\n  try: %s --help", err, c.CommandPath())}
-			}
-			return nil
-		}
-	}
-	for _, sub := range c.Commands() {
-		markUsage(sub)
-	}
 }
