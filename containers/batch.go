@@ -106,7 +106,7 @@ func (s *staged) kind() string {
 	b = fmt.Append(b, p.Limits)
 	for i := range p.Mounts {
 		m := &p.Mounts[i]
-		b.numbers(int64(m.Kind), m.Size, number(m.Writable), number(m.Keep), number(m.Fill != nil))
+		b.numbers(int64(m.Kind), m.Size, number(m.Writable), number(m.Keep), number(m.Fill != nil), number(m.Private))
 		b.texts(m.Source, m.Target)
 		b.texts(m.Dirs...)
 		if m.Kind == Content && m.Target != graph.RequestPath {

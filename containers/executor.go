@@ -216,7 +216,7 @@ func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
 		return nil, err
 	}
 	for _, s := range a.Secrets {
-		st.mount(Mount{Kind: Content, Target: s.Target, Content: s.Value})
+		st.mount(Mount{Kind: Content, Target: s.Target, Content: s.Value, Private: true})
 	}
 	for _, s := range a.Sources {
 		st.mount(Mount{Kind: Bind, Source: s.Path, Target: s.Target})

@@ -141,6 +141,11 @@ type Mount struct {
 
 	// Content is the file's bytes, for Content (at most 1 MiB).
 	Content []byte
+	// Private has the file of a Content belong to the payload's user and be
+	// readable by nobody else: mode 0400, as programs want it that read keys.
+	// Others are readable by all, mode 0444. It stays the same from one request of
+	// a session to the next.
+	Private bool
 }
 
 // Limits bound a container; zero is no limit. A limit that the kernel does

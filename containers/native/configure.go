@@ -177,7 +177,7 @@ func tmpfs(out inside.Mount, m *containers.Mount) (inside.Mount, error) {
 }
 
 func content(out inside.Mount, m *containers.Mount) (inside.Mount, error) {
-	out.Kind, out.Content = inside.Content, m.Content
+	out.Kind, out.Content, out.Private = inside.Content, m.Content, m.Private
 	if !strings.HasPrefix(m.Target, "/cube/") {
 		return out, bad("content goes below /cube")
 	}

@@ -246,6 +246,9 @@ func (s *session) rewrite(before []containers.Mount) error {
 		if bytes.Equal(content, before[i].Content) {
 			continue
 		}
+		if s.spec.Mounts[i].Private {
+			return fmt.Errorf("/%s is another: %w", name, containers.ErrUsedUp)
+		}
 		if err := replace(int(s.kept[""].Fd()), name, content); err != nil {
 			return fmt.Errorf("write /%s: %w", name, err)
 		}

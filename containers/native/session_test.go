@@ -39,6 +39,33 @@ func serveOne(t testing.TB, s containers.Session, spec containers.Spec) (string,
 	return out.String(), exit, err
 }
 
+func TestAPrivateFileIsThePayloadsAloneAndStays(t *testing.T) {
+	r := newRunner(t, native.Config{})
+	private := func(value string) containers.Spec {
+		spec := serving(t, "/cube/secrets/token", "{}")
+		spec.Mounts = append(spec.Mounts, containers.Mount{Kind: containers.Content, Target: "/cube/secrets/token", Content: []byte(value), Private: true})
+		return spec
+	}
+	once := probe(t, "stat", "/cube/secrets/token", "/cube/request.json")
+	once.Mounts = private("key").Mounts
+	if got, want := succeed(t, r, once), "/cube/secrets/token: -r-------- mine\n/cube/request.json: -r--r--r--\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s, err := r.Start(t.Context(), private("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 2 {
+		if out, _, err := serveOne(t, s, private("key")); err != nil || !strings.HasPrefix(out, "/cube/secrets/token: ok: \"key\"\n") {
+			t.Errorf("%v: it printed %q", err, out)
+		}
+	}
+	if _, _, err := serveOne(t, s, private("another")); !errors.Is(err, containers.ErrUsedUp) {
+		t.Errorf("with another one: %v", err)
+	}
+}
+
 func TestASessionServesOneRequestAfterAnother(t *testing.T) {
 	r := newRunner(t, native.Config{})
 	s, err := r.Start(t.Context(), serving(t, "/cube/request.json", "0"))

@@ -284,7 +284,13 @@ func (a *assembly) writeContent(m *Mount) error {
 	if err := writeFile(path, m.Content, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL); err != nil {
 		return wrong("write "+m.Target, err)
 	}
-	return wrong("write "+m.Target, setEpoch(path))
+	if err := setEpoch(path); err != nil || !m.Private {
+		return wrong("write "+m.Target, err)
+	}
+	if err := unix.Chmod(path, 0o400); err != nil { // nothing runs yet that could have read it
+		return wrong("write "+m.Target, err)
+	}
+	return wrong("write "+m.Target, unix.Lchown(path, int(a.config.UID), int(a.config.GID)))
 }
 
 // setEpoch sets the times of what is at path to 1970.

@@ -62,6 +62,7 @@ type Mount struct {
 	Fill           bool     // and wait for Go, before which the engine fills it
 	Dirs           []string // made in the tmpfs, the payload's own
 	Content        []byte
+	Private        bool // the payload's own, and readable by nobody else
 }
 
 // ErrConfig is returned for bytes that are not an encoded Config.
@@ -78,7 +79,7 @@ func (c *Config) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(c.Mounts)))
 	for i := range c.Mounts {
 		m := &c.Mounts[i]
-		b = append(b, m.Kind, bit(m.Writable)|bit(m.Handle)<<1|bit(m.Fill)<<2)
+		b = append(b, m.Kind, bit(m.Writable)|bit(m.Handle)<<1|bit(m.Fill)<<2|bit(m.Private)<<3)
 		b = appendBytes(b, m.Source)
 		b = appendBytes(b, m.Target)
 		b = binary.AppendUvarint(b, m.Size)
@@ -102,7 +103,7 @@ func Decode(b []byte) (*Config, error) {
 	for i := uint64(0); i < n && !d.bad; i++ {
 		m := Mount{Kind: d.byte()}
 		flags := d.byte()
-		m.Writable, m.Handle, m.Fill = flags&1 != 0, flags&2 != 0, flags&4 != 0
+		m.Writable, m.Handle, m.Fill, m.Private = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0
 		m.Source, m.Target = string(d.bytes()), string(d.bytes())
 		m.Size, m.Dirs, m.Content = d.uint(), d.strings(), d.bytes()
 		c.Mounts = append(c.Mounts, m)

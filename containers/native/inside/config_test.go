@@ -13,6 +13,7 @@ var full = Config{
 		{Kind: Bind, Source: "/s", Target: "/cube/in", Writable: true},
 		{Kind: Tmpfs, Target: "/cube/out", Size: 1 << 40, Handle: true, Fill: true, Dirs: []string{"a", "b"}},
 		{Kind: Content, Target: "/cube/request.json", Content: []byte("{}")},
+		{Kind: Content, Target: "/cube/secrets/token", Content: []byte("x"), Private: true},
 	},
 	Processes: 7, TmpSize: 1 << 30, Filter: []byte{1, 2, 3}, Stdout: 1, Stderr: 2, Stdin: 4, Answers: 5, Serve: true, Terminal: true, Listen: 3128, Tasks: 3,
 }

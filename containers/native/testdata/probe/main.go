@@ -28,6 +28,7 @@ var commands = map[string]func(args []string){
 	"echo":    func(a []string) { fmt.Println(strings.Join(a, " ")); fmt.Fprintln(os.Stderr, "on stderr") },
 	"sleep":   func([]string) { time.Sleep(time.Minute) },
 	"read":    read,
+	"stat":    stat,
 	"write":   write,
 	"cat":     func([]string) { io.Copy(os.Stdout, os.Stdin) },
 	"serve":   serve,
@@ -82,6 +83,22 @@ func errno(err error) string {
 		return "ok"
 	}
 	return e.Error()
+}
+
+// stat prints the modes of files, and which are its own.
+func stat(args []string) {
+	for _, path := range args {
+		info, err := os.Stat(path)
+		if err != nil {
+			fmt.Printf("%s: %v\n", path, errno(err))
+			continue
+		}
+		whose := ""
+		if st := info.Sys().(*syscall.Stat_t); int(st.Uid) == os.Getuid() && int(st.Gid) == os.Getgid() {
+			whose = " mine"
+		}
+		fmt.Printf("%s: %s%s\n", path, info.Mode(), whose)
+	}
 }
 
 func read(paths []string) {
