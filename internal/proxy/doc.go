@@ -29,6 +29,17 @@
 // not in a recording. An answer that may be another at once (408, 429, 5xx) is
 // given and not recorded; one that breaks off is neither.
 //
+// A secret that a driver has (Config.Secrets) is in no recording. In requests
+// REDACTED stands in its place. An answer that holds one, in its body as it is or as
+// base64, hexadecimal, URLs or JSON write it, is not kept, and neither given nor
+// recorded to its end: a replay that was given other bytes would be none, and so the
+// whole fetch is [ErrSecret]. To see what is in bodies, hosts are asked for them as
+// they are (Accept-Encoding: identity) where there are secrets; one that is sent with
+// gzip all the same is looked into, and one in another coding refused. What a file
+// within a body packs (zip, tar.gz) is not looked into. Of a secret with several
+// words, such as a .netrc, each of 8 letters or more counts, but for the names of
+// the hosts and the words of that format.
+//
 // With [Config.Known], requests are answered from a recording first: the n-th of
 // equal requests gets the n-th answer, later ones the last. With
 // [Config.Replay], they are answered from nothing else.

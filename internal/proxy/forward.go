@@ -104,8 +104,15 @@ func redirect(resp *http.Response, from *url.URL) *url.URL {
 // deliver gives a body to the driver while it is kept, and records the exchange.
 func (p *Proxy) deliver(ctx context.Context, w http.ResponseWriter, in *incoming, a *asked, answer Response) {
 	out := &driver{w: w, flush: http.NewResponseController(w)}
-	pin, err := p.cfg.Store.Take(ctx, io.TeeReader(in, out))
+	look := p.look(answer.Headers["Content-Encoding"])
+	pin, err := p.cfg.Store.Take(ctx, io.TeeReader(&looked{in, look}, out))
+	if leak := look.end(); leak != nil {
+		err = leak
+	}
 	switch {
+	case errors.Is(err, ErrSecret):
+		p.fail(fmt.Errorf("the answer of %s: %w", a.URL, err))
+		panic(http.ErrAbortHandler)
 	case err != nil && in.err == nil && ctx.Err() == nil:
 		p.fail(fmt.Errorf("keep answer of %s: %w", a.URL, err)) // this machine's fault
 		panic(http.ErrAbortHandler)
@@ -141,6 +148,9 @@ func (p *Proxy) outgoing(ctx context.Context, a *asked) *http.Request {
 	}
 	for _, name := range hopByHop {
 		out.Header.Del(name)
+	}
+	if p.kept != nil {
+		out.Header.Set("Accept-Encoding", "identity")
 	}
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = nil // none is added

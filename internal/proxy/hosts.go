@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"strings"
@@ -15,6 +16,17 @@ type Hosts []string
 func (h Hosts) Allow(host, port string) bool {
 	for _, pattern := range h {
 		if matches(pattern, host, port) {
+			return true
+		}
+	}
+	return false
+}
+
+// names reports whether a word is the name of a host on the list.
+func (h Hosts) names(word string) bool {
+	for _, pattern := range h {
+		name, port, _ := strings.Cut(pattern, ":")
+		if matches(pattern, word, cmp.Or(port, "443")) || name == word {
 			return true
 		}
 	}

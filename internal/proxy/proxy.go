@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/cubebuild/cube/internal/secret"
 	"github.com/cubebuild/cube/internal/source"
 )
 
@@ -69,6 +70,7 @@ func (l Limits) withDefaults() Limits {
 type Proxy struct {
 	cfg       Config
 	secrets   *strings.Replacer
+	kept      *secret.Set // out of answers; nil where there are no secrets
 	transport *http.Transport
 	jar       *cookiejar.Jar
 	authority *authority
@@ -97,7 +99,7 @@ func New(c Config) (*Proxy, error) {
 		return nil, err
 	}
 	c.Limits = c.Limits.withDefaults()
-	p := &Proxy{cfg: c, secrets: hiding(c.Secrets), transport: newTransport(c), jar: jar, authority: a,
+	p := &Proxy{cfg: c, secrets: hiding(c.Secrets), kept: lookedFor(c), transport: newTransport(c), jar: jar, authority: a,
 		known: map[string][]Exchange{}, turns: map[string]int{}, idle: make(chan struct{})}
 	if c.Known != nil {
 		for _, e := range c.Known.Exchanges {
@@ -191,8 +193,9 @@ func (p *Proxy) Recording() *Recording {
 	return newRecording(p.recorded)
 }
 
-// Err says what went wrong on this machine, such as a full disk: then neither
-// the recording nor what the driver made of it is of any use.
+// Err says what went wrong on this machine, such as a full disk, or that an answer
+// may not be kept (ErrSecret): then neither the recording nor what the driver made of
+// it is of any use.
 func (p *Proxy) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

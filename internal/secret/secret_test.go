@@ -97,3 +97,26 @@ func FuzzLog(f *testing.F) {
 		}
 	})
 }
+
+func TestASecretIsSeenInWhateverPiecesItComes(t *testing.T) {
+	t.Parallel()
+	var set Set
+	set.Add([]byte("s3cret"))
+	for text, want := range map[string]bool{
+		"": false, "s3cre t": false, "a s3cret here": true, "czNjcmV0": true, "733363726574": true, "s3cres3cret": true,
+	} {
+		for size := 1; size <= 8; size++ {
+			s := NewScan(&set)
+			for i := 0; i < len(text); i += size {
+				s.Write([]byte(text[i:min(len(text), i+size)]))
+			}
+			if s.Found() != want {
+				t.Errorf("%q in pieces of %d: found %v", text, size, s.Found())
+			}
+		}
+	}
+	s := NewScan(&Set{})
+	if s.Write([]byte("s3cret")); s.Found() {
+		t.Error("one was found and there are none")
+	}
+}

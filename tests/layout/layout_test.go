@@ -55,7 +55,7 @@ var rooms = map[string][]string{
 	"internal/netcdf":     {},
 	"internal/npy":        {},
 	"internal/credential": {},
-	"internal/proxy":      {"graph", "cube/grid", "internal/credential", "internal/source"},
+	"internal/proxy":      {"graph", "cube/grid", "internal/credential", "internal/secret", "internal/source"},
 	"internal/secret":     {},
 	"internal/wholefile":  {},
 	"internal/survey":     below,
