@@ -31,6 +31,8 @@ import (
 //     has its own idea of what an action is: all that the container is given,
 //     exact windows and all. So nothing runs whose exact inputs are known, and
 //     nothing is taken for known that is not (2, 3, 9).
+//   - An action is given the windows that its needs ask for, by the test's own
+//     reckoning, and so neither more nor less than it is planned to read (8).
 //   - Nothing runs twice, also where two builds run at once (6).
 //   - Where derivations are forgotten, looking at every tile runs nothing and
 //     comes to the same versions (5).
@@ -137,7 +139,10 @@ func (s *story) compare() {
 }
 
 // machine computes for the story's workspace.
-func (s *story) machine() *machine { return &machine{bad: s.world.clone().isBad} }
+func (s *story) machine() *machine {
+	w := s.world.clone()
+	return &machine{bad: w.isBad, check: w.checkWindows}
+}
 
 // another has a second build go on at the same time, with the same machine;
 // join waits for its end.

@@ -28,8 +28,9 @@ type machine struct {
 	ran    map[ident]int // that came to a result or to a bad input, how often
 	what   map[ident]deed
 	before func() error
-	fails  func(ident) bool // for a reason that may pass
-	bad    func(ident) bool // for good
+	fails  func(ident) bool              // for a reason that may pass
+	bad    func(ident) bool              // for good
+	check  func(containers.Action) error // what is wrong with what it is given
 }
 
 // deed is what an action was, for people and for whoever invalidates it.
@@ -45,6 +46,11 @@ func (m *machine) Run(ctx context.Context, a containers.Action) (*containers.Res
 	id, err := identify(a)
 	if err != nil {
 		return nil, err
+	}
+	if m.check != nil {
+		if err := m.check(a); err != nil {
+			return nil, err
+		}
 	}
 	if m.before != nil {
 		if err := m.before(); err != nil {

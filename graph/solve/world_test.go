@@ -1,12 +1,15 @@
 package solve
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
+	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
@@ -346,6 +349,42 @@ func (w *world) workspace() *graph.Workspace {
 		ws.Imports[name] = in
 	}
 	return ws
+}
+
+// checkWindows says which window of an action is not what its need asks for: the
+// tile with its halo, as far as the grid goes.
+func (w *world) checkWindows(a containers.Action) error {
+	i := slices.IndexFunc(w.instances, func(in instance) bool { return in.name == a.Name[:strings.LastIndexByte(a.Name, '-')] })
+	if i < 0 {
+		return fmt.Errorf("%s is no instance's", a.Name)
+	}
+	domain := w.grids()[cmp.Or(w.instances[i].grid, graph.DefaultGrid)].Box
+	tile := boxOf(a)
+	if tile.Y.Len() == 0 { // it computes all there is
+		tile = domain
+	}
+	for _, in := range a.Inputs {
+		n := w.instances[i].needs[slices.IndexFunc(w.instances[i].needs, func(n graph.DataNeed) bool { return n.Variable == in.Role })]
+		if n.Kind == graph.File || n.Grid == graph.NativeGrid {
+			continue
+		}
+		want := grid.Box{Y: about(tile.Y, n.Halo.Y, n.Halo.Y, domain.Y), X: about(tile.X, n.Halo.X, n.Halo.X, domain.X)}
+		if n.Kind == graph.Time {
+			want.T = domain.T
+			if !n.Time.All && tile.T.Len() > 0 {
+				want.T = about(tile.T, n.Time.Before, n.Time.After, domain.T)
+			}
+		}
+		if in.Box != want {
+			return fmt.Errorf("%s: tile %s of %s is given %s of %s, want %s", a.Name, tile, domain, in.Box, in.Role, want)
+		}
+	}
+	return nil
+}
+
+// about is a range with so much more on either side, within another.
+func about(r grid.Range, before, after int64, within grid.Range) grid.Range {
+	return grid.Range{Lo: max(r.Lo-before, within.Lo), Hi: min(r.Hi+after, within.Hi)}
 }
 
 func (w *world) sourceBytes() []byte { return fmt.Append(nil, "edition ", w.source) }
