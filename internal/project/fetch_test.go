@@ -39,9 +39,11 @@ type fetchBench struct {
 	fault func(http.ResponseWriter, *http.Request) bool // reports whether it answered
 }
 
-func newFetchBench(t *testing.T) *fetchBench {
+func newFetchBench(t *testing.T) *fetchBench { return fetchBenchOf(t, "testdata/fetch.txtar") }
+
+func fetchBenchOf(t *testing.T, archived string) *fetchBench {
 	t.Helper()
-	b := &fetchBench{bench: unpackBench(t, "testdata/fetch.txtar"), text: "first", roots: x509.NewCertPool()}
+	b := &fetchBench{bench: unpackBench(t, archived), text: "first", roots: x509.NewCertPool()}
 	handle := http.HandlerFunc(b.answer)
 	b.plain, b.secure = httptest.NewServer(handle), httptest.NewTLSServer(handle)
 	b.roots.AddCert(b.secure.Certificate())
