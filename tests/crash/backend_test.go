@@ -1,13 +1,8 @@
 package crash
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -97,30 +92,15 @@ func (w *workspace) run(args ...string) string {
 }
 
 // nodes are the workers below an engine.
-func nodes(e *engine) (out []process) {
-	for _, p := range childrenOf(e.pid()) {
-		if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid)); bytes.HasPrefix(b, []byte("cube-node\x00")) {
-			out = append(out, p)
-		}
-	}
-	return out
+func nodes(e *engine) []process {
+	return slices.DeleteFunc(childrenOf(e.pid()), func(p process) bool { return !isWorker(p) })
 }
 
 // wantNoGroups fails the test where one of the processes has left a cgroup.
 func wantNoGroups(t *testing.T, makers []process) {
 	t.Helper()
-	err := filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if f := strings.Split(filepath.Base(path), "-"); err == nil && len(f) > 3 && f[0] == "cube" {
-			for _, p := range makers {
-				if f[2] == fmt.Sprint(p.pid) && f[3] == p.start {
-					t.Errorf("left behind: cgroup %s", path)
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
+	for _, g := range cgroupsBy(makers) {
+		t.Errorf("left behind: cgroup %s", g)
 	}
 }
 

@@ -20,8 +20,9 @@ import (
 )
 
 var (
-	soak = os.Getenv("CUBE_SOAK") != ""
-	seed = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of what the tests leave to chance")
+	soak  = os.Getenv("CUBE_SOAK") != ""
+	seed  = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of what the tests leave to chance")
+	lives = flag.Int("cubes", 100, "with CUBE_SOAK: how many cubes are struck, for five rounds each")
 )
 
 // long is the number that the long or the short form of a test takes.

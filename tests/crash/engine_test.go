@@ -19,6 +19,7 @@ import (
 // engine is a running program, alone with what it starts in a process group.
 type engine struct {
 	cmd  *exec.Cmd
+	self process
 	log  string
 	done chan struct{} // closed when it has ended
 }
@@ -70,6 +71,7 @@ func startEngine(h home, dir, log string, args ...string) (*engine, error) {
 	}
 	started.Store(cmd.Process.Pid, true)
 	e := &engine{cmd: cmd, log: log, done: make(chan struct{})}
+	e.self, _ = readProcess(cmd.Process.Pid) // nobody has waited for it yet
 	go func() {
 		_ = cmd.Wait()
 		close(e.done)

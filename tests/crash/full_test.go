@@ -23,19 +23,27 @@ func newRoom(t *testing.T, below string, size int) *room {
 	if os.Getuid() != 0 {
 		t.Skip("NOT TESTED: what a full disk does. Only root can mount the small file system that this takes.")
 	}
-	r := &room{t, filepath.Join(below, ownMount+"room"), size}
+	return newRoomAt(t, filepath.Join(below, ownMount+"room"), size)
+}
+
+// newRoomAt is newRoom at a path, for root.
+func newRoomAt(t *testing.T, dir string, size int) *room {
+	t.Helper()
+	r := &room{t, dir, size}
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Mount("tmpfs", r.dir, "tmpfs", 0, r.options()); err != nil {
 		t.Fatalf("mount a small file system: %v", err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(r.dir, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
+	t.Cleanup(r.unmount)
 	return r
+}
+
+func (r *room) unmount() {
+	if err := unix.Unmount(r.dir, unix.MNT_DETACH); err != nil {
+		r.t.Errorf("unmount: %v", err)
+	}
 }
 
 func (r *room) options() string { return fmt.Sprintf("size=%dk", r.size) }
@@ -57,6 +65,16 @@ func (r *room) used() int {
 		r.t.Fatal(err)
 	}
 	return int(int64(st.Blocks-st.Bfree) * st.Bsize >> 10)
+}
+
+// free is how many KiB are left.
+func (r *room) free() int {
+	r.t.Helper()
+	var st unix.Statfs_t
+	if err := unix.Statfs(r.dir, &st); err != nil {
+		r.t.Fatal(err)
+	}
+	return int(int64(st.Bavail) * st.Bsize >> 10)
 }
 
 // moveInto moves the workspace, but not its home, into a room.

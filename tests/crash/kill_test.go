@@ -94,18 +94,26 @@ func (w *workspace) killAt(e *engine, m moment) bool {
 func TestABuildKilledAtAnyMomentIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(*seed, 1))
-	w := newBareWorkspace(t, fourHundred)
+	tiles := seventy
+	if soak {
+		tiles = fourHundred
+	}
+	w := newBareWorkspace(t, tiles)
 	e := w.start("build")
 	calm := w.watch(e, time.Now())
 	if code := e.wait(); code != 0 {
 		t.Fatalf("calm build: exit %d\n%s", code, e.output())
 	}
 	w.clean(e)
-	w.wantsOnce(fourHundred.actions())
+	w.wantsOnce(tiles.actions())
 	want := w.result()
 	for _, m := range calm.moments(rng, long(10, 1), long(30, 3), long(10, 1)) {
 		t.Run(m.String(), func(t *testing.T) {
-			w := newBareWorkspace(t, fourHundred)
+			make := newWorkspace
+			if m.actions == 0 { // while images are built
+				make = newBareWorkspace
+			}
+			w := make(t, tiles)
 			again := rng.IntN(3) == 0
 			engines := []*engine{w.start("build")}
 			if !w.killAt(engines[0], m) {

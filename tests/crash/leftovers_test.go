@@ -35,12 +35,17 @@ func (w *workspace) stopped(engines ...*engine) {
 	}
 }
 
-// mountsBelow lists what is mounted at or below a folder, but for a whole file
-// system at its top, which is the test's own.
+// mountsBelow lists what is mounted below a folder, but for whole file systems
+// at its top, which are the test's own.
 func mountsBelow(dir string) (out []string) {
 	b, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir+"/") && !strings.HasPrefix(f[4], dir+"/"+ownMount) {
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			continue
+		}
+		below, ok := strings.CutPrefix(f[4], dir+"/")
+		if own := strings.HasPrefix(below, ownMount) && !strings.Contains(below, "/"); ok && !own {
 			out = append(out, f[4])
 		}
 	}
@@ -68,15 +73,24 @@ func isEngine(p process) bool {
 }
 
 // cgroupsOf lists the leaf cgroups that engines made, in all hierarchies.
-func cgroupsOf(engines []*engine) (out []string) {
-	if len(engines) == 0 {
+func cgroupsOf(engines []*engine) []string {
+	var makers []process
+	for _, e := range engines {
+		makers = append(makers, e.self)
+	}
+	return cgroupsBy(makers)
+}
+
+// cgroupsBy lists the leaf cgroups that processes made.
+func cgroupsBy(makers []process) (out []string) {
+	if len(makers) == 0 {
 		return nil
 	}
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return nil
 		}
-		if isLeafOf(d.Name(), engines) {
+		if isLeafOf(d.Name(), makers) {
 			out = append(out, path)
 		}
 		return nil
@@ -84,14 +98,15 @@ func cgroupsOf(engines []*engine) (out []string) {
 	return out
 }
 
-// isLeafOf reports whether a cgroup's name, cube-<namespace>-<process>-…, says
-// that one of the engines made it.
-func isLeafOf(name string, engines []*engine) bool {
+// isLeafOf reports whether a cgroup's name, cube-<namespace>-<process>-<its
+// start>-…, says that one of the processes made it. Their numbers come round
+// again.
+func isLeafOf(name string, makers []process) bool {
 	f := strings.Split(name, "-")
-	if len(f) < 3 || f[0] != "cube" {
+	if len(f) < 4 || f[0] != "cube" {
 		return false
 	}
-	return slices.ContainsFunc(engines, func(e *engine) bool { return f[2] == fmt.Sprint(e.pid()) })
+	return slices.ContainsFunc(makers, func(p process) bool { return f[2] == fmt.Sprint(p.pid) && f[3] == p.start })
 }
 
 // unfinished lists files and folders that were never completed.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -11,39 +12,62 @@ import (
 	"time"
 )
 
-// sample is what an engine holds at an instant.
+// sample is what an engine holds at an instant, and what that of its workers
+// does that holds most.
 type sample struct {
 	actions int
 	memory  int // anonymous, in KiB
 	files   int // descriptors
 	threads int
 	mounts  int // that it sees
-	cgroups int // leaves
+	cgroups int // leaves, its own and its workers'
 	below   int // processes
+	workers int
+	worker  struct{ memory, files, threads int }
 }
 
 func (s sample) String() string {
-	return fmt.Sprintf("after %d actions: %d KiB, %d descriptors, %d threads, %d mounts, %d cgroups, %d processes",
+	text := fmt.Sprintf("after %d actions: %d KiB, %d descriptors, %d threads, %d mounts, %d cgroups, %d processes",
 		s.actions, s.memory, s.files, s.threads, s.mounts, s.cgroups, s.below)
+	if s.workers > 0 {
+		text += fmt.Sprintf("; %d workers with at most %d KiB, %d descriptors, %d threads", s.workers, s.worker.memory, s.worker.files, s.worker.threads)
+	}
+	return text
 }
 
 // sample takes one; false where the engine has ended.
 func (e *engine) sample(actions int) (sample, bool) {
-	proc := fmt.Sprintf("/proc/%d/", e.pid())
-	status, err := os.ReadFile(proc + "status")
-	if err != nil || e.ended() {
-		return sample{}, false
+	s := sample{actions: actions}
+	var ok bool
+	if s.memory, s.files, s.threads, ok = held(e.pid()); !ok || e.ended() {
+		return s, false
 	}
-	fds, err := os.ReadDir(proc + "fd")
-	if err != nil {
-		return sample{}, false
-	}
-	mounts, err := os.ReadFile(proc + "mountinfo")
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", e.pid()))
 	if err != nil || len(mounts) == 0 {
-		return sample{}, false
+		return s, false
 	}
-	return sample{actions, statusValue(status, "RssAnon"), len(fds), statusValue(status, "Threads"),
-		strings.Count(string(mounts), "\n"), len(cgroupsOf([]*engine{e})), len(descendantsOf(e.pid()))}, true
+	below, makers := descendantsOf(e.pid()), []process{e.self}
+	for _, p := range below {
+		if !isWorker(p) {
+			continue
+		}
+		s.workers++
+		makers = append(makers, p)
+		memory, files, threads, _ := held(p.pid)
+		s.worker.memory, s.worker.files, s.worker.threads = max(s.worker.memory, memory), max(s.worker.files, files), max(s.worker.threads, threads)
+	}
+	s.mounts, s.cgroups, s.below = strings.Count(string(mounts), "\n"), len(cgroupsBy(makers)), len(below)
+	return s, true
+}
+
+// held is what a process holds: KiB of anonymous memory, descriptors, threads.
+func held(pid int) (memory, files, threads int, ok bool) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0, 0, false
+	}
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	return statusValue(status, "RssAnon"), len(fds), statusValue(status, "Threads"), err == nil
 }
 
 func statusValue(status []byte, name string) int {
@@ -62,32 +86,57 @@ func load(actions int) size {
 	return size{side, side, 8}
 }
 
+// loads are the ways in which many actions are run.
+var loads = []struct {
+	name              string
+	soak, otherwise   int // actions
+	variable, backend string
+}{
+	{"a container each", 100_000, 1_000, "first", "thread"},
+	{"in batches", 100_000, 2_000, "served", "thread"},
+	{"in batches by workers", 100_000, 2_000, "served", "process"},
+}
+
 func TestAnEngineDoesNotGrowWithItsActions(t *testing.T) {
 	t.Parallel()
-	tiles := load(long(100_000, 2_000))
-	n := tiles.rows * tiles.cols
-	w := newWorkspace(t, tiles)
-	e := w.start("build", "first")
-	samples := w.sampleUntil(e, n*19/20)
-	w.grows(samples, n)
-	// The runtime prints every goroutine and ends.
-	e.signalAlone(syscall.SIGQUIT)
-	<-e.done
-	if g := strings.Count(e.output(), "\ngoroutine "); g == 0 || g > 150 {
-		t.Errorf("%d goroutines", g)
-	} else {
-		t.Logf("%d goroutines", g)
+	for _, how := range loads {
+		t.Run(how.name, func(t *testing.T) {
+			n := long(how.soak, how.otherwise)
+			tiles := load(n)
+			w := newWorkspace(t, tiles)
+			w.replace("producers:\n", "producers:\n  served: {image: "+w.producers(t)+"/served, sources: {seed: seed}}\n")
+			e := w.start("build", how.variable, "--backend", how.backend)
+			w.grows(w.sampleUntil(e, n*19/20), n)
+			// The runtime prints every goroutine and ends.
+			e.signalAlone(syscall.SIGQUIT)
+			<-e.done
+			if g := strings.Count(e.output(), "\ngoroutine "); g == 0 || g > 150 {
+				t.Errorf("%d goroutines", g)
+			} else {
+				t.Logf("%d goroutines", g)
+			}
+			again := w.start("build", how.variable, "--backend", how.backend)
+			if code := again.wait(); code != 0 {
+				t.Fatalf("exit %d\n%s", code, again.output())
+			}
+			w.clean(e, again)
+			for id, times := range w.succeeded() {
+				if times > 1 {
+					t.Errorf("action %s was done %d times", id, times)
+				}
+			}
+		})
 	}
-	again := w.start("build", "first")
-	if code := again.wait(); code != 0 {
-		t.Fatalf("exit %d\n%s", code, again.output())
+}
+
+// producers is the folder of the producers, as cube.yaml has it.
+func (w *workspace) producers(t *testing.T) string {
+	t.Helper()
+	rel, err := filepath.Rel(w.dir, filepath.Join(warmed, "producers"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.clean(e, again)
-	for id, times := range w.succeeded() {
-		if times > 1 {
-			t.Errorf("action %s was done %d times", id, times)
-		}
-	}
+	return "./" + rel
 }
 
 // sampleUntil takes samples until so many actions are on record: twenty of
@@ -125,6 +174,9 @@ func (w *workspace) grows(samples []sample, n int) {
 		{"mounts", early.mounts, late.mounts, 4}, // other tests mount something
 		{"cgroups", early.cgroups, late.cgroups, 12},
 		{"processes", early.below, late.below, 8},
+		{"KiB of a worker's memory", early.worker.memory, late.worker.memory, 16 << 10},
+		{"a worker's descriptors", early.worker.files, late.worker.files, 20},
+		{"a worker's threads", early.worker.threads, late.worker.threads, 8},
 	} {
 		if x.late > x.early+x.more {
 			w.t.Errorf("%s grew from %d to %d", x.what, x.early, x.late)
@@ -145,6 +197,8 @@ func peak(samples []sample) (p sample) {
 		p.mounts = max(p.mounts, s.mounts)
 		p.cgroups = max(p.cgroups, s.cgroups)
 		p.below = max(p.below, s.below)
+		p.workers = max(p.workers, s.workers)
+		p.worker.memory, p.worker.files, p.worker.threads = max(p.worker.memory, s.worker.memory), max(p.worker.files, s.worker.files), max(p.worker.threads, s.worker.threads)
 	}
 	return p
 }

@@ -8,10 +8,14 @@ import (
 
 func TestBuildsOfOneCubeAtOnceShareTheWork(t *testing.T) {
 	t.Parallel()
-	want := sync.OnceValue(func() result { return fourHundred.calm(t) })
+	tiles := seventy
+	if soak {
+		tiles = fourHundred
+	}
+	want := sync.OnceValue(func() result { return tiles.calm(t) })
 	for _, n := range []int{2, 4}[:long(2, 1)] {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			w := newBareWorkspace(t, fourHundred) // images are built by all of them, too
+			w := newBareWorkspace(t, tiles) // images are built by all of them, too
 			var engines []*engine
 			for range n {
 				engines = append(engines, w.start("build"))
@@ -22,7 +26,7 @@ func TestBuildsOfOneCubeAtOnceShareTheWork(t *testing.T) {
 				}
 			}
 			w.clean(engines...)
-			w.wantsOnce(fourHundred.actions())
+			w.wantsOnce(tiles.actions())
 			w.wants(want())
 			w.sound()
 		})

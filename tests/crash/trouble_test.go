@@ -2,117 +2,153 @@ package crash
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-var threeHundred = size{10, 10, 16} // 301 actions
-
 // TestWhateverHappensACubeIsAsACalmBuildMakesIt has one, two or four builds at
-// once, and while they run kills engines, containers and workers, stalls them,
-// interrupts them and takes the disk's room away. Builds that ended are started
-// again, with the same command and nothing else done. Once all is quiet they
-// must succeed, the cube must be what a calm build makes, bit for bit, no action
-// may have been done twice, and nothing may be left behind.
+// once, on any backends, with and without -k, and while they run strikes them:
+// see strikes. Meanwhile the host of their source may be hostile, and its copies
+// are thrown away from round to round. Builds that ended are started again, with
+// the same command and nothing else done. Once all is quiet they must succeed,
+// the cube must be what a calm build makes, bit for bit, no action may have been
+// done twice whose result was there, all that was made must have its record, and
+// nothing may be left behind.
 //
 // A round is one such time. Five rounds go over one cube, that is edited in
 // between.
 func TestWhateverHappensACubeIsAsACalmBuildMakesIt(t *testing.T) {
 	t.Parallel()
-	tiles := size{3, 4, 16}
+	mix := mixture{size: size{3, 4, 16}}
 	if soak {
-		tiles = threeHundred
+		mix = mixture{size{8, 8, 16}, true} // 314 actions
 	}
-	edits := []edit{{}, {"third", 1}, {"second", 2}, {"first", 3}, {"total", 4}}
-	want := map[edit]result{}
-	var took time.Duration
-	for _, e := range edits {
-		began := time.Now()
-		want[e] = tiles.calmWith(t, e.apply)
-		took = max(took, time.Since(began))
-	}
-	total := &troubles{}
-	lives := long(100, 1)
-	for n := range lives {
+	rounds := long(5, 2)
+	cubes := newCubes(t, mix)
+	t.Cleanup(func() { t.Logf("%d rounds: %v", cubes.rounds, cubes.total) })
+	for n := range long(*lives, 1) {
 		t.Run(fmt.Sprint("cube ", n), func(t *testing.T) {
+			t.Parallel()
 			rng := rand.New(rand.NewPCG(*seed, uint64(1000+n)))
-			l := newLife(t, rng, tiles, took)
-			rng.Shuffle(len(edits), func(i, j int) { edits[i], edits[j] = edits[j], edits[i] })
-			for _, e := range edits[:long(len(edits), 2)] {
-				l.round(e, want[e])
-				total.add(l.trouble)
+			l := newLife(t, rng, mix, cubes.took)
+			states := slices.Clone(edits)
+			rng.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })
+			for _, e := range states[:rounds] {
+				l.round(e, cubes.calm(t, e))
 				if t.Failed() {
-					t.Fatalf("%v\n%s", e, strings.Join(l.log, "\n"))
+					t.FailNow()
 				}
+				cubes.add(l.trouble)
 			}
-			t.Log(total)
+			t.Log(cubes)
 		})
 	}
-	t.Logf("%d cubes: %v", lives, total)
 }
 
-// edit says which variable's producer adds what.
-type edit struct {
-	variable string
-	add      int
+// cubes is what all rounds have in common.
+type cubes struct {
+	mix  mixture
+	took time.Duration // by a calm build
+
+	mu     sync.Mutex
+	want   map[edit]result
+	rounds int
+	total  troubles
 }
 
-func (e edit) apply(w *workspace) { w.add(e.variable, e.add) }
+func newCubes(t *testing.T, m mixture) *cubes {
+	c := &cubes{mix: m, want: map[edit]result{}, total: troubles{}}
+	_, _ = m.calmly(t, edits[0]) // makes the images
+	c.want[edits[0]], c.took = m.calmly(t, edits[0])
+	return c
+}
 
-// undo takes cube.yaml back to what it was.
-func (e edit) undo(w *workspace) {
-	if e.variable != "" {
-		w.replace(fmt.Sprintf("/%s, params: {add: %d}", e.variable, e.add), "/"+e.variable)
+// calm is what a calm build comes to.
+func (c *cubes) calm(t *testing.T, e edit) result {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.want[e]; !ok {
+		c.want[e], _ = c.mix.calmly(t, e)
 	}
+	return c.want[e]
+}
+
+func (c *cubes) add(t troubles) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rounds++
+	c.total.add(t)
+}
+
+func (c *cubes) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf("after %d rounds: %v", c.rounds, c.total)
 }
 
 // troubles counts what was done to builds.
-type troubles struct {
-	engines, containers, stalls, interrupts, full, starts int
+type troubles map[string]int
+
+func (n troubles) add(m map[string]int) {
+	for what, times := range m {
+		n[what] += times
+	}
 }
 
-func (n *troubles) add(m troubles) {
-	n.engines += m.engines
-	n.containers += m.containers
-	n.stalls += m.stalls
-	n.interrupts += m.interrupts
-	n.full += m.full
-	n.starts += m.starts
+func (n troubles) String() string {
+	var all []string
+	for _, what := range slices.Sorted(maps.Keys(n)) {
+		all = append(all, fmt.Sprintf("%s: %d", what, n[what]))
+	}
+	return strings.Join(all, "; ")
 }
 
-func (n *troubles) String() string {
-	return fmt.Sprintf("%d engines and %d processes below them killed, %d stalled, %d interrupted, the disk full %d times; %d builds started",
-		n.engines, n.containers, n.stalls, n.interrupts, n.full, n.starts)
-}
-
-// life is one cube on a disk of its own.
+// life is one cube on a disk of its own, with a user's cache and temporary files
+// on two others.
 type life struct {
-	*workspace
+	*mixed
 	rng     *rand.Rand
-	room    *room
+	rooms   []*room // of the cube, of the cache and of temporary files; none without root
+	slow    *slowDisk
 	took    time.Duration // by a calm build
 	engines []*engine     // of all rounds
-	now     edit
+	forgot  int           // how often results may have been taken away
+	killed  int           // engines, or as good as that
 
 	mu      sync.Mutex
 	log     []string
 	trouble troubles // of the round
 }
 
-func newLife(t *testing.T, rng *rand.Rand, s size, took time.Duration) *life {
-	l := &life{workspace: newWorkspace(t, s), rng: rng, took: took}
-	if os.Getuid() == 0 { // only root can have a disk of a bounded size
-		l.room = newRoom(t, l.root, 96<<10)
-		l.moveInto(l.room)
-	}
+func newLife(t *testing.T, rng *rand.Rand, m mixture, took time.Duration) *life {
+	l := &life{rng: rng, took: took}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what happened in the last round:\n%s", strings.Join(l.log, "\n"))
+		}
+	})
+	slow := rng.IntN(3) == 0
+	l.mixed = newMixed(t, m, rand.New(rand.NewPCG(rng.Uint64(), 8)), func(dir string) {
+		if os.Getuid() != 0 { // only root can have a disk of a bounded size
+			return
+		}
+		if slow && strings.HasSuffix(dir, "cube") {
+			if l.slow = newSlowDisk(t, dir, 96<<10); l.slow != nil {
+				l.rooms = append(l.rooms, l.slow.room)
+				return
+			}
+		}
+		l.rooms = append(l.rooms, newRoomAt(t, dir, 96<<10))
+	})
 	return l
 }
 
@@ -126,73 +162,115 @@ func (l *life) note(format string, args ...any) {
 func (l *life) round(e edit, want result) {
 	l.t.Helper()
 	l.log, l.trouble = nil, troubles{}
-	l.now.undo(l.workspace)
-	e.apply(l.workspace)
-	l.now = e
+	l.set(e, []string{"1GiB", "1KiB"}[l.rng.IntN(2)]) // that of windows and outputs in memory: with 1 KiB all are on disk
+	fetches := l.rng.IntN(3) > 0
+	if fetches {
+		l.note("no copies of sources")
+		l.must(os.RemoveAll(l.cache("sources")))
+	}
+	l.host.set(l.rng.IntN(2) == 0)
 	builds := []int{1, 1, 2, 4}[l.rng.IntN(4)]
 	l.note("%d builds of %v", builds, e)
-	running := make([]*engine, builds)
+	running := make([]*building, builds)
 	for i := range running {
-		running[i] = l.begin()
+		running[i] = l.begin(l.command())
 	}
-	strikes := 1 + l.rng.IntN(5)
-	for range strikes {
-		l.wait(running, time.Duration(l.rng.Int64N(int64(l.took)))/time.Duration(strikes))
+	for fetches && l.rng.IntN(3) == 0 { // until it is let through
+		l.killWithinFetch(running)
+		l.wait(running, 30*time.Millisecond)
+	}
+	times := 1 + l.rng.IntN(5)
+	for n := 0; n < times && !done(running); n++ {
+		l.wait(running, time.Duration(l.rng.Int64N(int64(l.took)))/time.Duration(times))
 		l.strike(running)
 	}
+	l.host.set(false)
 	l.settle(running)
-	l.clean(l.engines...)
-	l.wants(want)
-	l.sound()
-	for id, n := range l.succeeded() {
-		if n > 1 {
-			l.t.Errorf("action %s was done %d times though its result was there", id[:12], n)
-		}
-	}
+	l.trouble.add(l.host.took())
+	l.judge(want)
 }
 
-func (l *life) begin() *engine {
+// building is a build that was begun.
+type building struct {
+	*engine
+	args []string
+	good int // exit code
+}
+
+// command is one of the commands that build all that can be whole.
+func (l *life) command() []string {
 	args := []string{"build"}
 	if how := backends[l.rng.IntN(len(backends))]; how != "" {
 		args = append(args, "--backend", how)
 	}
-	e := l.start(args...)
-	l.engines = append(l.engines, e)
-	l.trouble.starts++
-	l.note("%d: %s", e.pid(), strings.Join(args, " "))
-	return e
+	if l.rng.IntN(3) == 0 {
+		return append(args, "-k")
+	}
+	return append(args, l.mix.whole()...)
 }
 
 // backends are those that builds are begun with; "" is the default one.
-var backends = []string{""}
+var backends = []string{"", "", "process", "process", "serial"}
 
-// wait lets time pass, and begins those builds again that have failed.
-func (l *life) wait(running []*engine, d time.Duration) {
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		for i, e := range running {
-			if e.ended() && e.wait() != 0 {
-				l.note("%d ended: %v", e.pid(), e.cmd.ProcessState)
-				running[i] = l.begin()
+func (l *life) begin(args []string) *building {
+	b := &building{engine: l.start(args...), args: args}
+	if slices.Contains(args, "-k") {
+		b.good = 3 // one tile always fails
+	}
+	l.engines = append(l.engines, b.engine)
+	if l.slow != nil {
+		l.slow.hold(b.pid())
+	}
+	l.trouble["builds started"]++
+	l.note("%d: %s", b.pid(), strings.Join(args, " "))
+	return b
+}
+
+// done reports whether all builds have ended, and well.
+func done(running []*building) bool {
+	return !slices.ContainsFunc(running, func(b *building) bool { return !b.ended() || b.wait() != b.good })
+}
+
+// wait lets time pass while there are builds, and begins those again that have
+// failed.
+func (l *life) wait(running []*building, d time.Duration) {
+	for end := time.Now().Add(d); ; time.Sleep(time.Millisecond) {
+		if !time.Now().Before(end) || done(running) {
+			return
+		}
+		for i, b := range running {
+			if b.ended() && b.wait() != b.good {
+				l.over(b)
+				running[i] = l.begin(b.args)
 			}
 		}
 	}
 }
 
+// over looks at how a build ended.
+func (l *life) over(b *building) {
+	l.note("%d ended: %v", b.pid(), b.cmd.ProcessState)
+	if b.cmd.ProcessState.ExitCode() < 0 {
+		l.killed++
+	}
+	if out := b.output(); strings.Contains(out, "goroutine ") {
+		l.t.Errorf("it panicked:\n%s", out)
+	}
+}
+
 // settle waits for the builds, once nothing happens to them any more. Those
-// that fail still, for what happened before, are begun again, once.
-func (l *life) settle(running []*engine) {
+// that fail still, for what happened before, are begun again, once. So are those
+// that go on past failures: one of what happened may be among these.
+func (l *life) settle(running []*building) {
 	l.t.Helper()
-	for _, e := range running {
-		if l.ends(e) == 0 {
+	for _, b := range running {
+		if l.ends(b.engine) == b.good && b.good == 0 {
 			continue
 		}
-		l.note("%d ended: %v", e.pid(), e.cmd.ProcessState)
-		if out := e.output(); strings.Contains(out, "goroutine ") {
-			l.t.Errorf("it panicked:\n%s", out)
-		}
-		again := l.begin()
-		if code := l.ends(again); code != 0 {
-			l.t.Fatalf("exit %d\n%s\n%s", code, again.output(), strings.Join(l.log, "\n"))
+		l.over(b)
+		again := l.begin(b.args)
+		if code := l.ends(again.engine); code != again.good {
+			l.t.Fatalf("exit %d, want %d\n%s", code, again.good, again.output())
 		}
 	}
 }
@@ -203,90 +281,10 @@ func (l *life) ends(e *engine) int {
 	if !soon(5*time.Minute, e.ended) {
 		e.signalAlone(syscall.SIGQUIT)
 		e.wait()
-		l.t.Fatalf("it did not end\n%s\n%s", e.output(), strings.Join(l.log, "\n"))
+		l.t.Fatalf("it did not end\n%s", e.output())
 	}
 	return e.wait()
 }
 
-// strike does one thing to the builds that run.
-func (l *life) strike(running []*engine) {
-	e := running[l.rng.IntN(len(running))]
-	switch l.rng.IntN(8) {
-	case 0: // as the machine's out-of-memory killer does it
-		l.note("kill engine %d alone", e.pid())
-		e.signalAlone(syscall.SIGKILL)
-		l.trouble.engines++
-	case 1:
-		l.note("kill engine %d and all that it started", e.pid())
-		e.signal(syscall.SIGKILL)
-		l.trouble.engines++
-	case 2, 3:
-		l.oneBelow(e, func(p process, send func(syscall.Signal)) {
-			l.note("kill %v below %d", p, e.pid())
-			send(syscall.SIGKILL)
-			l.trouble.containers++
-		})
-	case 4:
-		l.note("stall engine %d", e.pid())
-		e.signal(syscall.SIGSTOP)
-		time.Sleep(time.Duration(l.rng.IntN(300)) * time.Millisecond)
-		e.signal(syscall.SIGCONT)
-		l.trouble.stalls++
-	case 5:
-		l.oneBelow(e, func(p process, send func(syscall.Signal)) {
-			l.note("stall %v below %d", p, e.pid())
-			send(syscall.SIGSTOP)
-			time.Sleep(time.Duration(l.rng.IntN(300)) * time.Millisecond)
-			send(syscall.SIGCONT)
-			l.trouble.stalls++
-		})
-	case 6:
-		l.note("interrupt %d", e.pid())
-		e.signal(syscall.SIGINT)
-		l.trouble.interrupts++
-	case 7:
-		l.fullFor(time.Duration(50+l.rng.IntN(500))*time.Millisecond, running)
-	}
-}
-
-// oneBelow finds one of the processes that an engine has started, if there are
-// any, for do to send signals to: to that very process, whoever has its number
-// by then.
-func (l *life) oneBelow(e *engine, do func(p process, send func(syscall.Signal))) {
-	var below []process
-	if !soon(time.Second, func() bool { below = descendantsOf(e.pid()); return len(below) > 0 || e.ended() }) || len(below) == 0 {
-		return
-	}
-	p := below[l.rng.IntN(len(below))]
-	fd, err := unix.PidfdOpen(p.pid, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	if !p.lives() {
-		return
-	}
-	do(p, func(s syscall.Signal) { _ = unix.PidfdSendSignal(fd, s, nil, 0) })
-}
-
-// fullFor leaves next to no room on the disk for a while.
-func (l *life) fullFor(d time.Duration, running []*engine) {
-	if l.room == nil {
-		return
-	}
-	left := l.rng.IntN(200)
-	l.note("%d KiB of room", left)
-	ballast := filepath.Join(l.room.dir, "ballast")
-	f, err := os.Create(ballast)
-	l.must(err)
-	defer f.Close()
-	if size := int64(l.room.size-l.room.used()-left) << 10; size > 0 {
-		if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != nil {
-			l.note("ballast: %v", err) // a build was quicker
-		}
-	}
-	l.wait(running, d)
-	l.must(os.Remove(ballast))
-	l.trouble.full++
-	l.note("room again")
-}
+// ballast is a file that leaves next to no room on a disk.
+func (r *room) ballast() string { return filepath.Join(r.dir, "ballast") }

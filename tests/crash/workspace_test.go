@@ -39,6 +39,7 @@ func (s size) actions() int { return 3*s.rows*s.cols + 1 }
 
 var (
 	fourHundred = size{7, 19, 16} // 400 actions
+	seventy     = size{4, 6, 16}  // 73
 	small       = size{2, 3, 16}  // 19
 )
 
@@ -219,7 +220,7 @@ var warm = sync.OnceValues(func() (string, error) {
 		return root, err
 	}
 	producers, dir := filepath.Join(root, "producers"), filepath.Join(root, "workspace")
-	if err := errors.Join(writeProducers(producers), writeWorkspace(dir, size{1, 1, 16}, producers)); err != nil {
+	if err := errors.Join(writeProducers(producers), writeMixture(producers), writeWorkspace(dir, size{1, 1, 16}, producers)); err != nil {
 		return root, err
 	}
 	e, err := startEngine(home{env: env}, dir, filepath.Join(root, "log"), "build")

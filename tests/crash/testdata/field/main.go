@@ -1,5 +1,6 @@
 // Field makes fields that do not compress: out of a source and the indices of
-// each cell, out of another field, or, where a file is asked for, a sum.
+// each cell, out of another field, out of the parts of an indexed source that it
+// sees, or, where a file is asked for, a sum.
 package main
 
 import (
@@ -22,17 +23,24 @@ func (s span) len() int { return s.Hi - s.Lo }
 type box struct{ Y, X span }
 
 type request struct {
-	Tile   box
-	Params struct {
+	Operation string
+	Tile      box
+	Grid      struct{ DX, DY, X0, Y0 float64 }
+	Params    struct {
 		Add          float64
 		Milliseconds int
 		Print        int
+		Fail         bool // the tile of the first cell
+		Again        int  // attempts that are asked for
 	}
 	Inputs map[string]struct {
 		File   string
 		Window box
 	}
-	Sources map[string]struct{ File string }
+	Sources map[string]struct {
+		File  string
+		Parts []string
+	}
 	Outputs map[string]struct{ Path, File, Kind string }
 }
 
@@ -71,6 +79,12 @@ func run() error {
 	}
 	fmt.Print(strings.Repeat("x", r.Params.Print))
 	time.Sleep(time.Duration(r.Params.Milliseconds) * time.Millisecond)
+	if r.Operation == "index" {
+		return r.index()
+	}
+	if err := r.attempt(); err != nil {
+		return err
+	}
 	in, err := r.input()
 	if err != nil {
 		return err
@@ -79,7 +93,11 @@ func run() error {
 		if out.Kind == "file" {
 			return os.WriteFile(filepath.Join(out.Path, "total.json"), in.total(), 0o644)
 		}
-		return write(out.File, r.Tile.Y.len(), r.Tile.X.len(), r.cells(in))
+		cells := r.cells(in)
+		if in.marks != nil {
+			cells = r.marked(in.marks)
+		}
+		return write(out.File, r.Tile.Y.len(), r.Tile.X.len(), cells)
 	}
 	return nil
 }
@@ -89,6 +107,7 @@ type input struct {
 	box
 	cells []float32 // nil: made of seed
 	seed  uint64
+	marks []mark // nil: there is no indexed source
 }
 
 func (r *request) input() (*input, error) {
@@ -106,6 +125,10 @@ func (r *request) input() (*input, error) {
 	}
 	seed := uint64(1)
 	for _, s := range r.Sources {
+		if s.Parts != nil {
+			marks, err := readMarks(s.Parts...)
+			return &input{marks: marks}, err
+		}
 		data, err := os.ReadFile(s.File)
 		if err != nil {
 			return nil, err
