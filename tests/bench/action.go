@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,14 +66,14 @@ func action(ctx context.Context, l *lab) (rows []comparison, err error) {
 }
 
 // oneBuildOfActions is what one of n actions of a workspace adds to a build.
-func (l *lab) oneBuildOfActions(ctx context.Context, workspace string, n int) (cost, error) {
+func (l *lab) oneBuildOfActions(ctx context.Context, workspace string, n int) (_ cost, err error) {
 	cols := 20
 	rows := max(1, n/cols)
 	dir, err := l.sized(workspace, "actions", rows, cols)
 	if err != nil {
 		return cost{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, l.setAside(dir)) }()
 	if err := l.do(ctx, dir, l.cube, "build", "base"); err != nil {
 		return cost{}, err
 	}

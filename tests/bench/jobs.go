@@ -55,12 +55,12 @@ func jobs(ctx context.Context, l *lab) ([]comparison, error) {
 
 // cubeJobs is the cost of a whole build, from no cube to all tiles; images are
 // built before.
-func (l *lab) cubeJobs(ctx context.Context, n, cols int) (cost, error) {
+func (l *lab) cubeJobs(ctx context.Context, n, cols int) (_ cost, err error) {
 	dir, err := l.trivial("jobs", n/cols, cols)
 	if err != nil {
 		return cost{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, l.setAside(dir)) }()
 	if err := l.makeImages(ctx); err != nil {
 		return cost{}, err
 	}
@@ -76,9 +76,9 @@ func (l *lab) makeImages(ctx context.Context) error {
 	return errors.Join(l.do(ctx, small, l.cube, "build"), os.RemoveAll(small))
 }
 
-func (l *lab) snakemakeJobs(ctx context.Context, snakemake string, p *payload, n int) (cost, error) {
+func (l *lab) snakemakeJobs(ctx context.Context, snakemake string, p *payload, n int) (_ cost, err error) {
 	dir := l.path("snakemake")
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, l.setAside(dir)) }()
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return cost{}, err
 	}
