@@ -23,9 +23,11 @@ batch, and both do one tile and exit.
 """
 
 import atexit
+import fcntl
 import gc
 import importlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -100,19 +102,22 @@ class _Forked:
         sys.stdout.flush()
         sys.stderr.flush()
         told, self.tell = os.pipe()
-        self.pid = os.fork()
+        self.said, say = os.pipe()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            for end in told, self.tell, self.said, say:
+                os.close(end)
+            raise
         if self.pid == 0:
             os.close(self.tell)
-            os.setpgid(0, 0)
-            null = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(null, REQUESTS)
-            os.close(null)
-            os.close(ANSWERS)
-            if not os.read(told, 1):  # no tile is left
-                os._exit(0)
-            os.close(told)
-            _end(_code(run))
+            os.close(self.said)
+            say = _aside(say)
+            _wait(told)
+            _end(_code(run), say)
         os.close(told)
+        os.close(say)
+        self.status = None
 
     def go(self):
         """Has it run its tile; false where it is no more."""
@@ -130,14 +135,60 @@ class _Forked:
         self.code()
 
     def code(self):
-        """Waits for its end, ends what it has left behind, and returns its exit code."""
-        _, status = os.waitpid(self.pid, 0)
+        """Waits for what the tile comes to, ends all that is left of it, and returns its exit code.
+
+        A process that has said its code has nothing left to do, and takes a
+        while to end: reap waits for that.
+        """
+        said = self._word()
+        if not said:
+            self.reap()
+        os.close(self.said)
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        code = os.waitstatus_to_exitcode(status)
+        if said:
+            return said[0]
+        code = os.waitstatus_to_exitcode(self.status)
         return code if code >= 0 else 128 - code
+
+    def _word(self):
+        """The byte that it says at its end; empty where it ends without one, or where only its end can be waited for."""
+        try:
+            ended = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            return b""
+        poll = select.poll()  # a process that the tile leaves behind may hold the pipe open
+        poll.register(self.said, select.POLLIN)
+        poll.register(ended, select.POLLIN)
+        ready = dict(poll.poll())
+        os.close(ended)
+        return os.read(self.said, 1) if self.said in ready else b""
+
+    def reap(self):
+        """Waits for its end."""
+        if self.status is None:
+            _, self.status = os.waitpid(self.pid, 0)
+
+
+def _wait(told):
+    """Waits, in a forked process, for its tile, and has what a process of its own would have."""
+    os.setpgid(0, 0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, REQUESTS)
+    os.close(null)
+    os.close(ANSWERS)
+    if not os.read(told, 1):  # no tile is left
+        os._exit(0)
+    os.close(told)
+
+
+def _aside(fd):
+    """Moves a descriptor out of the way of those that the tile opens."""
+    aside = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 500)
+    os.close(fd)
+    return aside
 
 
 def _serve_forked(run):
@@ -152,14 +203,16 @@ def _serve_forked(run):
         except OSError:  # the tile has all processes or memory that there are
             ready = None
         _answer(tile.code())
+        tile.reap()
     if ready:
         ready.end()
 
 
-def _end(code):
+def _end(code, say):
     """Ends a forked process as the interpreter does, but for taking itself apart.
 
     That would touch, and so copy, every page that it shares with its parent.
+    What is done is said first: the kernel takes its time with the rest.
     """
     try:
         threading._shutdown()  # waits for threads that are no daemons
@@ -169,6 +222,10 @@ def _end(code):
     except BaseException:
         traceback.print_exc()
         code = code or 1
+    try:
+        os.write(say, bytes([code]))
+    except OSError:  # the tile has closed it
+        pass
     os._exit(code)
 
 

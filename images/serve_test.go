@@ -93,7 +93,9 @@ if what[0] == "end": # the one that waits for the next tile
         waiting = [int(p) for p in open(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read().split() if int(p) != os.getpid()]
     os.kill(waiting[0], signal.SIGKILL)
     while open(f"/proc/{waiting[0]}/stat").read().rpartition(")")[2].split()[0] != "Z": pass
-if what[0] == "spawn" and os.fork() == 0: signal.pause()
+if what[0] == "close": os.closerange(3, 1000)
+if what[0] in ("spawn", "orphan") and os.fork() == 0: signal.pause()
+if what[0] == "orphan": os.kill(os.getpid(), signal.SIGKILL)
 if what[0] == "answers":
     try: os.write(3, b"1\n")
     except OSError as e: print("descriptor 3:", e.strerror)
@@ -107,6 +109,7 @@ func TestTheForkServerGivesEachTileAProcess(t *testing.T) {
 	for _, c := range []struct{ what, answer string }{
 		{"nothing", "0\n"}, {"exit 65", "65\n"}, {"nothing", "0\n"}, {"exit 300", "44\n"}, {"words", "1\n"},
 		{"raise", "1\n"}, {"kill", "137\n"}, {"spawn", "0\n"}, {"answers", "0\n"}, {"end", "0\n"}, {"nothing", "0\n"},
+		{"close", "0\n"}, {"orphan", "137\n"}, {"nothing", "0\n"},
 	} {
 		write(t, dir, map[string]string{"what": c.what})
 		if got := b.ask(); got != c.answer {
@@ -117,16 +120,16 @@ func TestTheForkServerGivesEachTileAProcess(t *testing.T) {
 	if code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
-	if n := strings.Count(out, "tile 1 ['one', 'two'] preloaded b''\n"); n != 11 {
-		t.Errorf("%d of 11 tiles ran as the first of their process:\n%s", n, out)
+	if n := strings.Count(out, "tile 1 ['one', 'two'] preloaded b''\n"); n != 14 {
+		t.Errorf("%d of 14 tiles ran as the first of their process:\n%s", n, out)
 	}
 	for _, want := range []string{"it went wrong\n", "ValueError: no such cell\n", "descriptor 3: Bad file descriptor\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in:\n%s", want, out)
 		}
 	}
-	if n := strings.Count(out, "at its end\n"); n != 10 { // all but the one that was killed
-		t.Errorf("%d of 10 processes ended as they would alone:\n%s", n, out)
+	if n := strings.Count(out, "at its end\n"); n != 12 { // all but those that were killed
+		t.Errorf("%d of 12 processes ended as they would alone:\n%s", n, out)
 	}
 }
 
