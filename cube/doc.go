@@ -45,7 +45,7 @@
 //	.cube/zarr/<variable>/  each head as a plain Zarr group; .current says of which
 //	                        heads
 //	.cube/files/            each head of kind file, by its variable and extension
-//	.cube/actions/results, derivations, claims: see package cas
+//	.cube/actions/results, derivations, their indexes, claims: see package cas
 //	.cube/deadletter/       see package deadletter
 //	.cube/checkpoints/<hex> what the action with that ActionID left for its next
 //	                        attempt, its own business; <hex>.*.gone is being removed

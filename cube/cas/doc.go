@@ -46,6 +46,26 @@
 // [Log.Compact] writes a new file and renames it over the old one; whoever has
 // the old one open sees that it has no name any more and opens the new one.
 //
+// Beside a long log lies its index, under the log's name with ".index" behind
+// it, so that opening the log costs what was appended since:
+//
+//	header   8 bytes  "cube-idx"
+//	         4 bytes  version, 1
+//	         4 bytes  zero
+//	         8 bytes  how far the log was read
+//	         8 bytes  offset of the last record there
+//	         8 bytes  number of entries
+//	        48 bytes  that record, up to its value
+//	entry    8 bytes  bytes 8 to 15 of a key that has a value
+//	         8 bytes  offset of its record
+//	footer   4 bytes  CRC-32C of all before
+//
+// [Log.Close] writes it, where much is new, with the log's lock held, and does
+// not wait for the disk. Compact removes it. It is only a shortcut: one that is
+// damaged, of another version, or whose last record the log does not have in
+// that place is passed over, and the log is read whole; what is found by it is
+// checked as every record is.
+//
 // # Claims
 //
 // [Claims] keep two processes from doing the same work at once. A claim is an

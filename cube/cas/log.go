@@ -50,6 +50,9 @@ type Log struct {
 	index index
 	end   int64 // how far the file has been read: the end of a whole record
 	seen  int64 // the file's size when it was read that far
+	last  int64 // where the last record begins that was read or appended
+	kept  int64 // how far the index file goes
+	scan  bool  // the index file is not to be read
 	dirty bool  // appended to since the last Sync
 }
 
@@ -57,16 +60,17 @@ type Log struct {
 // needed: a log that nobody asks costs nothing.
 func OpenLog(path string, conf LogConfig) *Log { return &Log{path: path, conf: conf} }
 
-// Close closes the file.
+// Close closes the file, and keeps its index for whoever opens it next.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.keepIndex()
 	return l.reset()
 }
 
 func (l *Log) reset() error {
 	f := l.f
-	l.f, l.index, l.end, l.seen = nil, index{}, 0, 0
+	l.f, l.index, l.end, l.seen, l.last, l.kept = nil, index{}, 0, 0, 0, 0
 	if f == nil {
 		return nil
 	}
@@ -81,7 +85,7 @@ func (l *Log) Get(key graph.Digest) ([]byte, bool, error) {
 	if err := l.refresh(); err != nil {
 		return nil, false, fmt.Errorf("log %s: %w", filepath.Base(l.path), err)
 	}
-	v, ok, err := l.find(key)
+	v, ok, err := l.find(key, false)
 	if err != nil {
 		return nil, false, fmt.Errorf("log %s: %w", filepath.Base(l.path), err)
 	}
@@ -131,27 +135,30 @@ func (l *Log) PutAll(ctx context.Context, entries ...Entry) (winners [][]byte, e
 }
 
 func (l *Log) putAll(entries []Entry) ([][]byte, error) {
+	var missing []int // of the entries, those whose keys have no value
 	winners := make([][]byte, len(entries))
-	var records []byte
-	var offsets []int64 // by entry; 0 where it has a value already
 	for i, e := range entries {
-		winner, ok, err := l.find(e.Key)
+		winner, ok, err := l.find(e.Key, true)
 		if err != nil {
 			return nil, err
 		}
-		offsets = append(offsets, 0)
-		if winners[i] = winner; !ok {
-			winners[i], offsets[i] = e.Value, l.end+int64(len(records))
-			records = appendRecord(records, kindPut, e.Key, e.Value)
+		if winners[i] = e.Value; ok {
+			winners[i] = winner
+			continue
 		}
+		missing = append(missing, i)
 	}
-	if err := l.append(records); err != nil {
+	var records []byte
+	offsets := make([]int64, len(missing))
+	for k, i := range missing {
+		offsets[k] = l.end + int64(len(records))
+		records = appendRecord(records, kindPut, entries[i].Key, entries[i].Value)
+	}
+	if err := l.append(records, offsets); err != nil {
 		return nil, err
 	}
-	for i, off := range offsets {
-		if off != 0 {
-			l.index.put(entries[i].Key, off)
-		}
+	for k, i := range missing {
+		l.index.put(entries[i].Key, offsets[k])
 	}
 	return winners, nil
 }
@@ -167,7 +174,7 @@ func (l *Log) Delete(ctx context.Context, key graph.Digest) error {
 		if !ok || err != nil {
 			return err
 		}
-		if err := l.append(appendRecord(nil, kindDeleted, key, nil)); err != nil {
+		if err := l.append(appendRecord(nil, kindDeleted, key, nil), []int64{l.end}); err != nil {
 			return err
 		}
 		l.index.remove(key, off)
@@ -276,6 +283,9 @@ func (l *Log) rewrite(ctx context.Context, keep func(graph.Digest, []byte) bool)
 		err = f.Sync()
 	}
 	if err == nil {
+		err = l.dropIndex()
+	}
+	if err == nil {
 		// Whoever waits for the old file's lock finds that it has no name.
 		err = os.Rename(temp, l.path)
 	}
@@ -285,7 +295,7 @@ func (l *Log) rewrite(ctx context.Context, keep func(graph.Digest, []byte) bool)
 		return err
 	}
 	l.f.Close()
-	l.f, l.index, l.end, l.seen = f, index{}, headerSize, headerSize
+	l.f, l.index, l.end, l.seen, l.last = f, index{}, headerSize, headerSize, 0
 	if !l.conf.NoSync {
 		err = SyncDir(filepath.Dir(l.path))
 	}
@@ -398,6 +408,9 @@ func (l *Log) catchUp(size int64, locked bool) error {
 		if ok, err := l.begin(size, locked); !ok || err != nil {
 			return err
 		}
+		if !l.scan {
+			l.loadIndex(size)
+		}
 		size = max(size, headerSize)
 	}
 	s := newScanner(l.f, l.end, size)
@@ -414,7 +427,7 @@ func (l *Log) catchUp(size int64, locked bool) error {
 		if err := l.apply(r); err != nil {
 			return err
 		}
-		l.end = s.off
+		l.end, l.last = s.off, r.off
 	}
 	l.seen = size
 	if locked && l.end < size {
@@ -475,9 +488,9 @@ func (l *Log) apply(r record) error {
 	return nil // the first put wins
 }
 
-// append writes whole records at the end. The lock is held and the file read
-// whole.
-func (l *Log) append(b []byte) error {
+// append writes whole records at the end, which have these offsets there. The
+// lock is held and the file read whole.
+func (l *Log) append(b []byte, offsets []int64) error {
 	if len(b) == 0 {
 		return nil
 	}
@@ -488,15 +501,27 @@ func (l *Log) append(b []byte) error {
 		return errors.Join(err, l.f.Truncate(l.end))
 	}
 	l.end += int64(len(b))
-	l.seen, l.dirty = l.end, true
+	l.seen, l.last, l.dirty = l.end, offsets[len(offsets)-1], true
 	return nil
 }
 
 // smallRecord is how much of a record is read at first.
 const smallRecord = 512
 
-// find reads the value of key.
-func (l *Log) find(key graph.Digest) ([]byte, bool, error) {
+// find reads the value of key. A record that was damaged after the index was
+// kept is none, as it is for whoever reads the whole log.
+func (l *Log) find(key graph.Digest, locked bool) ([]byte, bool, error) {
+	v, ok, err := l.value(key)
+	if !errors.Is(err, ErrFormat) || l.kept == 0 {
+		return v, ok, err
+	}
+	if err := l.reread(locked); err != nil {
+		return nil, false, err
+	}
+	return l.value(key)
+}
+
+func (l *Log) value(key graph.Digest) ([]byte, bool, error) {
 	off, ok, err := l.index.get(l.at, key)
 	if !ok || err != nil {
 		return nil, false, err

@@ -465,6 +465,7 @@ func BenchmarkLogOpen(b *testing.B) {
 			b.Fatal(got, err)
 		}
 		l.Close()
+		os.Remove(l.indexPath())
 	}
 }
 
