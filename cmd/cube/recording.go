@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/cubebuild/cube/cube"
@@ -22,7 +23,7 @@ import (
 
 // recording is the lineage of one build. It begins with the first thing that
 // the build does: one with nothing to do asks neither git nor the machine, and
-// leaves nothing.
+// leaves nothing. Nothing waits for it before there is something to record.
 type recording struct {
 	ctx     context.Context
 	app     *app
@@ -31,18 +32,28 @@ type recording struct {
 	cube    *cube.Cube
 	run     lineage.Run
 
-	writer *lineage.Writer    // nil until it begins
-	events *recorder.Recorder // likewise
+	git    func() (lineage.Git, error) // of the workspace, asked once
+	cancel func()                      // ends that
+	asked  bool
+	begin  func() error // makes what follows, once, and says why it cannot
+	begun  bool         // begin was called, or is about to be
+
+	writer *lineage.Writer
+	events *recorder.Recorder
 }
 
 func newRecording(ctx context.Context, a *app, p *project.Project, prep *project.Prepared, c *cube.Cube, targets []string) *recording {
-	return &recording{ctx: ctx, app: a, project: p, prep: prep, cube: c, run: lineage.Run{
+	r := &recording{ctx: ctx, app: a, project: p, prep: prep, cube: c, run: lineage.Run{
 		ID: lineage.NewID(time.Now()), Targets: targets, Command: os.Args,
 		Engine:    lineage.Engine{Version: version, Go: runtime.Version(), KeyVersion: graph.KeyVersion},
 		Workspace: lineage.Workspace{Name: p.File.Name, Config: p.File.Digest()}}}
+	ctx, r.cancel = context.WithCancel(ctx)
+	r.git = sync.OnceValues(func() (lineage.Git, error) { return lineage.ReadGit(ctx, p.File.Dir()) })
+	r.begin = sync.OnceValue(r.open)
+	return r
 }
 
-// id is the run's id, "" where nothing was recorded.
+// id is the run's id, "" where nothing was recorded. The recording has ended.
 func (r *recording) id() string {
 	if r.writer == nil {
 		return ""
@@ -54,7 +65,19 @@ func (r *recording) id() string {
 // a version without a history is of no use.
 func (r *recording) event(e solve.Event) error {
 	switch e := e.(type) {
-	case solve.Started, solve.Retried:
+	case solve.Planned:
+		if e.Tiles > 0 {
+			r.asked = true
+			go r.git() // it takes its time, while tiles are looked up
+		}
+		return nil
+	case solve.Started:
+		if !r.begun {
+			r.begun = true
+			go r.begin()
+		}
+		return nil
+	case solve.Retried:
 	case solve.TileDone:
 		if e.Outcome == solve.Hit || e.Repeated {
 			return nil
@@ -66,6 +89,7 @@ func (r *recording) event(e solve.Event) error {
 	default:
 		return nil
 	}
+	r.begun = true
 	if err := r.begin(); err != nil {
 		return err
 	}
@@ -73,26 +97,55 @@ func (r *recording) event(e solve.Event) error {
 	return r.events.Err()
 }
 
-// log is where what an action prints is recorded. Its Started was an event
-// before.
-func (r *recording) log(id graph.ActionID) io.WriteCloser { return r.events.Log(id) }
-
-func (r *recording) begin() error {
-	if r.writer != nil {
-		return nil
-	}
-	dir := r.project.File.Dir()
-	git, err := lineage.ReadGit(r.ctx, dir)
+// open makes the run's folder. The workspace is described as it was when the
+// build began.
+func (r *recording) open() error {
+	git, err := r.git()
 	if err != nil {
 		return err
 	}
-	if b, err := os.ReadFile(filepath.Join(dir, config.LockName)); err == nil {
+	if b, err := os.ReadFile(filepath.Join(r.project.File.Dir(), config.LockName)); err == nil {
 		r.run.Workspace.Lock = graph.Sum(b)
 	}
 	r.run.Workspace.Git, r.run.Host = git, lineage.ReadHost()
 	r.writer = lineage.Create(r.cube.Path("runs"), r.run, lineage.Options{})
 	r.events = recorder.New(r.writer, recorder.Config{Workspace: &r.prep.Workspace, Packages: r.packages, Exchanges: r.exchanges, Sandbox: "native"})
 	return r.writer.Begin()
+}
+
+// log is where what an action prints is recorded. Its Started was an event
+// before.
+func (r *recording) log(id graph.ActionID) io.WriteCloser { return &heard{r: r, id: id} }
+
+// heard takes what an action prints. The first of it waits for the recording
+// to begin; where that cannot be, an event says so.
+type heard struct {
+	r  *recording
+	id graph.ActionID
+
+	mu sync.Mutex
+	to io.WriteCloser // nil until something is printed
+}
+
+func (l *heard) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.to == nil {
+		if l.r.begin() != nil {
+			return len(p), nil
+		}
+		l.to = l.r.events.Log(l.id)
+	}
+	return l.to.Write(p)
+}
+
+func (l *heard) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.to == nil {
+		return nil
+	}
+	return l.to.Close()
 }
 
 // packages reads the software inside an image.
@@ -131,14 +184,26 @@ const longRun = 5 * time.Second
 
 // end closes the record.
 func (r *recording) end(status lineage.Status, took time.Duration, cause error) error {
-	if r.writer == nil {
+	defer r.cancel()
+	if !r.begun {
+		r.cancel()
+		if r.asked {
+			_, _ = r.git() // which ends now
+		}
 		return nil
+	}
+	err := r.begin()
+	if r.writer == nil {
+		if errors.Is(cause, err) {
+			return nil // an event has said so
+		}
+		return err
 	}
 	if err := r.writer.End(status, r.events.Counts(), cause); err != nil || took < longRun {
 		return err
 	}
 	cat := r.app.catalog(r.cube)
-	_, err := cat.Update(context.WithoutCancel(r.ctx))
+	_, err = cat.Update(context.WithoutCancel(r.ctx))
 	return errors.Join(err, cat.Close())
 }
 

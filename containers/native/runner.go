@@ -30,7 +30,7 @@ type Config struct {
 	Worker string
 
 	// Spares is how many sandboxes are kept ready ahead of their payloads,
-	// from the first Run on. Zero means one for each processor, at most four;
+	// from the second Run on. Zero means one for each processor, at most four;
 	// a negative number means none.
 	Spares int
 

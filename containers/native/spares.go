@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spares keeps inits ready. One is made in the place of each that is taken, so
-// that making it overlaps with the payload's own work. An init has a copy of
-// the mounts that there were when it was started: when the host's change, the
-// spares are let go.
+// spares keeps inits ready. One is made in the place of each that is taken but
+// the first, so that making it overlaps with a payload's own work, and a single
+// action costs one. An init has a copy of the mounts that there were when it was
+// started: when the host's change, the spares are let go.
 type spares struct {
 	runner *Runner
 	max    int
@@ -21,7 +21,8 @@ type spares struct {
 	mu     sync.Mutex
 	ready  []*box
 	coming int
-	change int // counts the changes of the host's mounts
+	change int  // counts the changes of the host's mounts
+	begun  bool // one was taken
 	closed bool
 	work   sync.WaitGroup
 }
@@ -48,7 +49,8 @@ func openMounts() *os.File {
 	return os.NewFile(uintptr(fd), list)
 }
 
-// take returns a box for the user and has another one made ready.
+// take returns a box for the user and has another one made ready, unless this
+// is the first.
 func (s *spares) take(u user) (*box, error) {
 	s.mu.Lock()
 	if s.max > 0 && s.mountsChanged() {
@@ -63,11 +65,12 @@ func (s *spares) take(u user) (*box, error) {
 			break
 		}
 	}
-	if len(s.ready)+s.coming < s.max && !s.closed {
+	if s.begun && len(s.ready)+s.coming < s.max && !s.closed {
 		s.coming++
 		change := s.change
 		s.work.Go(func() { s.add(u, change) })
 	}
+	s.begun = true
 	s.mu.Unlock()
 	if b != nil {
 		return b, nil

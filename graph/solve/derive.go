@@ -73,15 +73,15 @@ func (b *build) settle(ctx context.Context) error {
 	return nil
 }
 
-// expect notes how long the tiles of what is not known are likely to take.
+// expect notes how long the tiles of what is not known are likely to take,
+// where there is more than one thing to do first.
 func (b *build) expect() {
-	if b.Expect == nil {
+	open := slices.DeleteFunc(slices.Clone(b.sched.nodes), (*node).ended)
+	if b.Expect == nil || len(open) < 2 {
 		return
 	}
-	for _, n := range b.sched.nodes {
-		if !n.ended() {
-			n.expected = b.Expect(n.vertex)
-		}
+	for _, n := range open {
+		n.expected = b.Expect(n.vertex)
 	}
 }
 

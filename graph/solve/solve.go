@@ -88,7 +88,7 @@ type Config struct {
 	RetryFailed bool
 	// Expect, where it is not nil, says how long an action of a vertex is likely to
 	// take, 0 where nothing tells. It is asked once of each vertex that is not known
-	// when the build begins, by one goroutine.
+	// when the build begins, where there are several, by one goroutine.
 	Expect func(*graph.Vertex) time.Duration
 	// Admit, where it is not nil, is asked before an action runs that has no
 	// result, from many goroutines at once. Its error ends the build, as a
