@@ -48,16 +48,17 @@ func hashCanonical(domain string, v any) (Digest, []byte, error) {
 // spare holds buffers for preimages that nobody keeps.
 var spare = sync.Pool{New: func() any { return new([]byte) }}
 
-// digestCanonical is hashCanonical for who needs no preimage.
-func digestCanonical(domain string, v any) (Digest, error) {
+// digestWritten is hashCanonical of what write writes, for who needs no preimage.
+func digestWritten(domain string, write func(*writer)) (Digest, error) {
 	buf := spare.Get().(*[]byte)
 	defer spare.Put(buf)
-	b, err := appendValue(append(append((*buf)[:0], domain...), 0), v)
-	if err != nil {
-		return Digest{}, fmt.Errorf("%s: %w", domain, err)
+	w := writer{b: append(append((*buf)[:0], domain...), 0)}
+	write(&w)
+	*buf = w.b
+	if w.err != nil {
+		return Digest{}, fmt.Errorf("%s: %w", domain, w.err)
 	}
-	*buf = b
-	return Sum(b), nil
+	return Sum(w.b), nil
 }
 
 // canon rewrites JSON that is known to be valid.

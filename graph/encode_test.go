@@ -73,6 +73,39 @@ func TestTheNounsOfKeysAreWrittenAsEncodingJSONWritesThem(t *testing.T) {
 	}
 }
 
+func TestWhatIsWrittenForEveryTileIsCanonical(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	written := func(v any) ([]byte, error) {
+		w := writer{b: []byte("before")}
+		switch v := v.(type) {
+		case Request:
+			w.request(&v)
+		case Cover:
+			w.cover(&v)
+		case Action:
+			w.action(&v)
+		}
+		return w.b[len("before"):], w.err
+	}
+	for _, noun := range []any{Request{}, Cover{}, Action{}} {
+		for range 2000 {
+			v := random(r, reflect.TypeOf(noun), 0).Interface()
+			got, err := written(v)
+			want, wantErr := Canonical(v)
+			if (err == nil) != (wantErr == nil) || err == nil && string(got) != string(want) {
+				t.Fatalf("%T:\n got %s (%v)\nwant %s (%v)", v, got, err, want, wantErr)
+			}
+		}
+	}
+	if _, err := written(Request{Grid: &RequestGrid{DX: math.NaN()}}); err == nil {
+		t.Error("a NaN is written")
+	}
+	if _, err := written(Request{Params: json.RawMessage("{")}); err == nil {
+		t.Error("params that are no JSON are written")
+	}
+}
+
 // random is a value of a type, a third of whose fields are zero.
 var seeded = oldrand.New(oldrand.NewSource(1))
 

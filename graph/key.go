@@ -132,7 +132,14 @@ type Action struct {
 type Parts map[string][]Digest
 
 // ID returns the action's identity, and its preimage.
-func (a Action) ID() (ActionID, []byte, error) { return hashCanonical("cube.action", a) }
+func (a Action) ID() (ActionID, []byte, error) { return hashCanonical(actionDomain, a) }
+
+// Key is ID for who needs no preimage.
+func (a Action) Key() (ActionID, error) {
+	return digestWritten(actionDomain, func(w *writer) { w.action(&a) })
+}
+
+const actionDomain = "cube.action"
 
 // Cover is what can be known of an action without reading data: which chunks
 // its windows touch. Its key is an alias of an [ActionID].
@@ -155,7 +162,9 @@ type CoverWindow struct {
 }
 
 // Key returns the cover key.
-func (c Cover) Key() (Digest, error) { return digestCanonical("cube.cover", c) }
+func (c Cover) Key() (Digest, error) {
+	return digestWritten("cube.cover", func(w *writer) { w.cover(&c) })
+}
 
 // Derivation is everything that decides a vertex's output versions: the shared
 // part of its actions, how its domain is cut, and the versions that it reads.
@@ -220,8 +229,9 @@ func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Wind
 		}
 		r.Outputs[role] = o.request(role, box)
 	}
-	b, err := Canonical(r)
-	return r, b, err
+	w := writer{b: make([]byte, 0, 2048)}
+	w.request(r)
+	return r, w.b, w.err
 }
 
 // InspectRequest returns what a producer is told that describes its source.

@@ -235,7 +235,7 @@ func (b *build) read(ctx context.Context, j *job) error {
 		j.action.Windows[j.WindowKey(i)] = last.digest
 	}
 	var err error
-	j.id, _, err = j.action.ID()
+	j.id, err = j.action.Key()
 	return err
 }
 
