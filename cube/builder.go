@@ -16,6 +16,7 @@ import (
 type Builder struct {
 	cube   *Cube
 	layout Layout
+	span   grid.Span // the layout's
 
 	mu     sync.RWMutex
 	pages  []*page    // nil: none of its chunks set, or stored
@@ -36,7 +37,7 @@ func (c *Cube) NewBuilder(ctx context.Context, l Layout) (*Builder, error) {
 		return nil, err
 	}
 	n := l.pageCount()
-	return &Builder{cube: c, layout: l, pages: make([]*page, n), stored: make([]pageInfo, n)}, nil
+	return &Builder{cube: c, layout: l, span: l.Span(), pages: make([]*page, n), stored: make([]pageInfo, n)}, nil
 }
 
 // Layout implements Array.
@@ -55,7 +56,7 @@ func (b *Builder) Set(ctx context.Context, box grid.Box, refs []ChunkRef) error 
 	for ti := s.T.Lo; ti < s.T.Hi; ti++ {
 		for yi := s.Y.Lo; yi < s.Y.Hi; yi++ {
 			n := int(s.X.Len())
-			if err := b.setRow(ctx, b.layout.Index(ti, yi, s.X.Lo), refs[:n]); err != nil {
+			if err := b.setRow(ctx, indexIn(b.span, ti, yi, s.X.Lo), refs[:n]); err != nil {
 				return fmt.Errorf("set %s %s: %w", b.layout.Spec.Name, box, err)
 			}
 			refs = refs[n:]
@@ -128,7 +129,7 @@ func (b *Builder) shelve(ctx context.Context, n int) error {
 
 // Ref implements Array.
 func (b *Builder) Ref(ctx context.Context, ti, yi, xi int64) (ChunkRef, bool, error) {
-	i := b.layout.Index(ti, yi, xi)
+	i := indexIn(b.span, ti, yi, xi)
 	if i < 0 {
 		return ChunkRef{}, false, nil
 	}
@@ -136,8 +137,9 @@ func (b *Builder) Ref(ctx context.Context, ti, yi, xi int64) (ChunkRef, bool, er
 	b.mu.RLock()
 	p, object := b.pages[n], b.stored[n].Object
 	if p != nil {
-		defer b.mu.RUnlock()
-		return p.refs[i%pageSize], p.covered[i%pageSize], nil
+		ref, covered := p.refs[i%pageSize], p.covered[i%pageSize]
+		b.mu.RUnlock()
+		return ref, covered, nil
 	}
 	b.mu.RUnlock()
 	if object.IsZero() {

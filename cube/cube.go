@@ -14,6 +14,7 @@ import (
 
 	"github.com/cubebuild/cube/cube/cas"
 	"github.com/cubebuild/cube/cube/zarr/codec"
+	"github.com/cubebuild/cube/graph"
 )
 
 // Dir is the folder of a cube within its workspace.
@@ -47,8 +48,8 @@ type Cube struct {
 	derived *cas.Log
 	claims  *cas.Claims
 	chunks  *chunkCache
-	coders  coders
-	fills   fillDigests
+	coders  byShape[*codec.Pipeline]
+	fills   byShape[graph.Digest]
 	heads   headCache
 	encoded sync.Pool // of *[]byte: objects that are being decoded
 	buffers sync.Pool // of *tileBuffers

@@ -56,6 +56,11 @@ func WindowDigest(dtype graph.DType, shape []int64, values []byte) graph.Digest 
 }
 
 func valuesDigest(domain string, dtype graph.DType, shape []int64, values []byte) graph.Digest {
+	const few = 1 << 10
+	if len(values) <= few { // at once, without a hash on the heap
+		var buf [few + 128]byte
+		return graph.Sum(append(appendShape(buf[:0], domain, dtype, shape), values...))
+	}
 	h := startValues(domain, dtype, shape)
 	h.Write(values)
 	return graph.Digest(h.Sum(nil))
@@ -63,15 +68,19 @@ func valuesDigest(domain string, dtype graph.DType, shape []int64, values []byte
 
 // startValues hashes all that comes before the values.
 func startValues(domain string, dtype graph.DType, shape []int64) hash.Hash {
-	b := make([]byte, 0, 64+8*len(shape))
+	h := sha256.New()
+	h.Write(appendShape(make([]byte, 0, 64+8*len(shape)), domain, dtype, shape))
+	return h
+}
+
+// appendShape appends all that comes before the values.
+func appendShape(b []byte, domain string, dtype graph.DType, shape []int64) []byte {
 	b = append(append(b, domain...), 0)
 	b = append(append(b, dtype...), 0, byte(len(shape)))
 	for _, n := range shape {
 		b = binary.LittleEndian.AppendUint64(b, uint64(n))
 	}
-	h := sha256.New()
-	h.Write(b)
-	return h
+	return b
 }
 
 // FillDigest is the ChunkDigest of a chunk that holds nothing but fill, the

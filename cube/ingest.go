@@ -3,6 +3,7 @@ package cube
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -16,17 +17,44 @@ import (
 	"github.com/cubebuild/cube/graph"
 )
 
-// coders holds the pipeline of each sort of chunk.
-type coders struct{ m sync.Map }
+// byShape holds what there is one of for each sort of chunk.
+type byShape[T any] struct {
+	mu sync.RWMutex
+	m  map[string]T
+}
 
-type coderKey struct{ dtype, shape string }
+// shapeKey names a sort of chunk, in a buffer.
+func shapeKey(buf []byte, dtype graph.DType, shape []int64, fill []byte) []byte {
+	buf = append(append(buf, dtype...), 0)
+	for _, n := range shape {
+		buf = binary.LittleEndian.AppendUint64(buf, uint64(n))
+	}
+	return append(buf, fill...)
+}
+
+func (s *byShape[T]) get(key []byte) (T, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	v, ok := s.m[string(key)]
+	return v, ok
+}
+
+func (s *byShape[T]) set(key []byte, v T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[string]T{}
+	}
+	s.m[string(key)] = v
+}
 
 // coder returns the pipeline of an array's chunks.
 func (c *Cube) coder(l Layout) (*codec.Pipeline, error) {
 	shape := l.ChunkShape()
-	key := coderKey{string(l.Spec.DType), fmt.Sprint(shape)}
-	if p, ok := c.coders.m.Load(key); ok {
-		return p.(*codec.Pipeline), nil
+	var buf [128]byte
+	key := shapeKey(buf[:0], l.Spec.DType, shape, nil)
+	if p, ok := c.coders.get(key); ok {
+		return p, nil
 	}
 	size := l.Spec.DType.Size()
 	chunk := codec.Chunk{Size: size, Unit: size}
@@ -37,7 +65,7 @@ func (c *Cube) coder(l Layout) (*codec.Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("chunks of %s: %w", l.Spec.Name, err)
 	}
-	c.coders.m.Store(key, p)
+	c.coders.set(key, p)
 	return p, nil
 }
 
@@ -45,16 +73,15 @@ func (c *Cube) codecs(size int) []codec.Spec {
 	return []codec.Spec{codec.Little(), codec.Blosc(c.conf.Compressor, c.conf.Level, size)}
 }
 
-// fillDigests remembers the digests of chunks that are all fill.
-type fillDigests struct{ m sync.Map }
-
-func (f *fillDigests) of(dtype graph.DType, shape []int64, fill []byte) graph.Digest {
-	key := fmt.Sprintf("%s %v %x", dtype, shape, fill)
-	if d, ok := f.m.Load(key); ok {
-		return d.(graph.Digest)
+// fillDigest returns the digest of a chunk that is all fill.
+func (c *Cube) fillDigest(dtype graph.DType, shape []int64, fill []byte) graph.Digest {
+	var buf [128]byte
+	key := shapeKey(buf[:0], dtype, shape, fill)
+	if d, ok := c.fills.get(key); ok {
+		return d
 	}
 	d := FillDigest(dtype, shape, fill)
-	f.m.Store(key, d)
+	c.fills.set(key, d)
 	return d
 }
 
@@ -218,7 +245,7 @@ func (w *tileWriter) put(ctx context.Context, i int) (ChunkRef, error) {
 	}
 	shape := w.l.Shape(in)
 	if allOf(values, w.fill) {
-		return ChunkRef{Value: w.c.fills.of(w.l.Spec.DType, shape, w.fill)}, nil
+		return ChunkRef{Value: w.c.fillDigest(w.l.Spec.DType, shape, w.fill)}, nil
 	}
 	ref := ChunkRef{Value: ChunkDigest(w.l.Spec.DType, shape, values)}
 	if whole := w.l.fullBox(ti, yi, xi); whole != in {

@@ -197,8 +197,9 @@ func (l Layout) Chunks() int64 { return l.Span().Len() }
 
 // Index numbers the chunk (ti, yi, xi) in C order, from 0; −1 where the array
 // has no such chunk.
-func (l Layout) Index(ti, yi, xi int64) int64 {
-	s := l.Span()
+func (l Layout) Index(ti, yi, xi int64) int64 { return indexIn(l.Span(), ti, yi, xi) }
+
+func indexIn(s grid.Span, ti, yi, xi int64) int64 {
 	if ti < s.T.Lo || ti >= s.T.Hi || yi < s.Y.Lo || yi >= s.Y.Hi || xi < s.X.Lo || xi >= s.X.Hi {
 		return -1
 	}

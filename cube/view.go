@@ -88,6 +88,9 @@ func (c *Cube) doubtViews() {
 // that needs it is not whole any more: it can still be read as far as it goes,
 // but HasVersion does not count it until it is made again.
 func (c *Cube) doubtful(a Array, err error) error {
+	if err == nil {
+		return nil
+	}
 	var corrupt *cas.CorruptError
 	if !errors.As(err, &corrupt) && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -61,6 +61,16 @@ func digestWritten(domain string, write func(*writer)) (Digest, error) {
 	return Sum(w.b), nil
 }
 
+// written is [Canonical] of a request.
+func written(r *Request) ([]byte, error) {
+	buf := spare.Get().(*[]byte)
+	defer spare.Put(buf)
+	w := writer{b: (*buf)[:0]}
+	w.request(r)
+	*buf = w.b
+	return slices.Clone(w.b), w.err
+}
+
 // canon rewrites JSON that is known to be valid.
 type canon struct {
 	src   []byte
@@ -282,10 +292,23 @@ func appendUint(b []byte, u uint64) []byte {
 	return strconv.AppendUint(b, u, 10)
 }
 
+// asItIs reports whether nothing in s is written otherwise than as it is.
+func asItIs(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 const hexDigits = "0123456789abcdef"
 
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
+	if asItIs(s) {
+		return append(append(b, s...), '"')
+	}
 	for _, r := range s {
 		switch {
 		case r == '"' || r == '\\':

@@ -124,8 +124,9 @@ func encodeOwn(b []byte, v reflect.Value) ([]byte, error) {
 	return appendCanonical(b, raw)
 }
 
-func encodeFloat(b []byte, v reflect.Value) ([]byte, error) {
-	f := v.Float()
+func encodeFloat(b []byte, v reflect.Value) ([]byte, error) { return appendFloat(b, v.Float()) }
+
+func appendFloat(b []byte, f float64) ([]byte, error) {
 	if f == math.Trunc(f) && math.Abs(f) <= maxExact {
 		return strconv.AppendInt(b, int64(f), 10), nil
 	}

@@ -214,7 +214,7 @@ func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Wind
 	box := tile.Box
 	r := &Request{Version: RequestVersion, Operation: OpRun, Params: s.Params, Seed: seed(shared, box),
 		Tile: &box, Grid: NewRequestGrid(v.Grid, box),
-		Inputs: map[string]RequestInput{}, Outputs: map[string]RequestOutput{}, Sources: requestSources(s, parts)}
+		Inputs: make(map[string]RequestInput, len(windows)), Outputs: make(map[string]RequestOutput, len(v.Outputs)), Sources: requestSources(s, parts)}
 	if len(r.Params) == 0 {
 		r.Params = json.RawMessage("{}")
 	}
@@ -229,9 +229,8 @@ func (v *Vertex) Request(s Shared, shared Digest, tile grid.Tile, windows []Wind
 		}
 		r.Outputs[role] = o.request(role, box)
 	}
-	w := writer{b: make([]byte, 0, 2048)}
-	w.request(r)
-	return r, w.b, w.err
+	b, err := written(r)
+	return r, b, err
 }
 
 // InspectRequest returns what a producer is told that describes its source.
@@ -267,6 +266,9 @@ func IndexOutputs() map[string]RequestOutput {
 
 func requestSources(s Shared, parts Parts) map[string]RequestSource {
 	out := map[string]RequestSource{}
+	if len(s.Sources) == 0 {
+		return out
+	}
 	for _, role := range slices.Sorted(maps.Keys(s.Sources)) {
 		dir := SourceDir + "/" + role
 		if s.Sources[role].Parts {

@@ -2,7 +2,6 @@ package graph
 
 import (
 	"encoding/hex"
-	"reflect"
 	"slices"
 
 	"github.com/cubebuild/cube/cube/grid"
@@ -24,10 +23,12 @@ func (w *writer) shut() { w.b = append(w.b, '}') }
 
 // key takes what is plain. Keys come in their order.
 func (w *writer) key(k string) *writer {
-	if w.b[len(w.b)-1] != '{' {
-		w.b = append(w.b, ',')
+	if w.b[len(w.b)-1] == '{' {
+		w.b = append(w.b, '"')
+	} else {
+		w.b = append(w.b, ',', '"')
 	}
-	w.b = append(append(append(w.b, '"'), k...), '"', ':')
+	w.b = append(append(w.b, k...), '"', ':')
 	return w
 }
 
@@ -47,7 +48,7 @@ func (w *writer) intUnlessZero(k string, i int64) {
 	}
 }
 
-func (w *writer) float(f float64) { w.note(encodeFloat(w.b, reflect.ValueOf(f))) }
+func (w *writer) float(f float64) { w.note(appendFloat(w.b, f)) }
 
 // other writes what is rare.
 func (w *writer) other(v any) { w.note(appendValue(w.b, v)) }

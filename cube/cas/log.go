@@ -135,7 +135,7 @@ func (l *Log) PutAll(ctx context.Context, entries ...Entry) (winners [][]byte, e
 }
 
 func (l *Log) putAll(entries []Entry) ([][]byte, error) {
-	var missing []int // of the entries, those whose keys have no value
+	missing := make([]int, 0, len(entries)) // of the entries, those whose keys have no value
 	winners := make([][]byte, len(entries))
 	for i, e := range entries {
 		winner, ok, err := l.find(e.Key, true)
@@ -148,8 +148,11 @@ func (l *Log) putAll(entries []Entry) ([][]byte, error) {
 		}
 		missing = append(missing, i)
 	}
-	var records []byte
-	offsets := make([]int64, len(missing))
+	size := 0
+	for _, i := range missing {
+		size += recordHeader + len(entries[i].Value)
+	}
+	records, offsets := make([]byte, 0, size), make([]int64, len(missing))
 	for k, i := range missing {
 		offsets[k] = l.end + int64(len(records))
 		records = appendRecord(records, kindPut, entries[i].Key, entries[i].Value)
@@ -334,8 +337,13 @@ func (l *Log) locked(f func() error) error {
 }
 
 func flock(f *os.File, how int) error {
+	return again(func() error { return syscall.Flock(int(f.Fd()), how) })
+}
+
+// again repeats a system call that a signal interrupts.
+func again(call func() error) error {
 	for {
-		if err := syscall.Flock(int(f.Fd()), how); err != syscall.EINTR {
+		if err := call(); err != syscall.EINTR {
 			return err
 		}
 	}
@@ -359,14 +367,11 @@ func (l *Log) create() error {
 
 // stat returns the file's size and whether another file took its name.
 func (l *Log) stat() (size int64, replaced bool, err error) {
-	info, err := l.f.Stat()
-	if err != nil {
-		return 0, false, err
+	var st syscall.Stat_t
+	if err := again(func() error { return syscall.Fstat(int(l.f.Fd()), &st) }); err != nil {
+		return 0, false, os.NewSyscallError("fstat", err)
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink == 0 {
-		return 0, true, nil
-	}
-	return info.Size(), false, nil
+	return st.Size, st.Nlink == 0, nil
 }
 
 // refresh reads what was appended since the last look, without a lock.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/internal/wholefile"
@@ -24,9 +25,11 @@ const (
 type Store struct{ dir string }
 
 // Open returns the store of a folder, .cube/deadletter, which need not exist.
-func Open(dir string) *Store { return &Store{dir} }
+func Open(dir string) *Store { return &Store{filepath.Clean(dir)} }
 
-func (s *Store) path(id graph.ActionID) string { return filepath.Join(s.dir, id.Hex()+suffix) }
+func (s *Store) path(id graph.ActionID) string {
+	return s.dir + string(filepath.Separator) + id.Hex() + suffix
+}
 
 // Put keeps a letter, durably, in place of an earlier one of the same action.
 func (s *Store) Put(l *Letter) error {
@@ -75,11 +78,18 @@ func read(path string) (*Letter, error) {
 // Remove drops the letter of an action, if there is one, and says whether
 // there was.
 func (s *Store) Remove(id graph.ActionID) (bool, error) {
-	err := os.Remove(s.path(id))
+	// Not os.Remove, which tries it as a folder, too: this is asked of every action.
+	err := syscall.Unlink(s.path(id))
+	for err == syscall.EINTR {
+		err = syscall.Unlink(s.path(id))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil, err
+	if err != nil {
+		return false, fmt.Errorf("remove dead letter %s: %w", id.Short(), err)
+	}
+	return true, nil
 }
 
 // IDs lists the actions that have a letter, in the order of their ids.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,19 +26,30 @@ const (
 	letterLog  = 64 << 10 // how much of the end of a log a letter holds
 )
 
-// letters counts the dead letters of a cube while it is built.
-type letters struct{ n atomic.Int64 }
+// letters counts the dead letters of a cube while it is built: those that there
+// were, and those that it has added.
+type letters struct {
+	once sync.Once
+	err  error
+	n    atomic.Int64
+}
+
+// count counts the letters that there are, once.
+func (l *letters) count(store *deadletter.Store) error {
+	l.once.Do(func() {
+		var ids []graph.ActionID
+		ids, l.err = store.IDs()
+		l.n.Add(int64(len(ids)))
+	})
+	return l.err
+}
 
 // bury keeps an action that spent its attempts. What it says is durable, also
 // where the build is interrupted next.
 func (b *build) bury(j *job, limits graph.Resources, f deadletter.Failure, done *TileDone) error {
 	store := DeadLetters(b.Cube)
-	if b.letters.n.Load() == 0 {
-		ids, err := store.IDs()
-		if err != nil {
-			return err
-		}
-		b.letters.n.Store(int64(len(ids)))
+	if err := b.letters.count(store); err != nil {
+		return err
 	}
 	if b.letters.n.Add(1) > maxLetters {
 		return nil
@@ -91,9 +103,14 @@ func failureOf(f *containers.Failure) deadletter.Failure {
 	return deadletter.Failure{Kind: string(f.Kind), Code: f.Code, Detail: f.Detail}
 }
 
-// unbury drops the dead letter of an action that came to a result after all.
+// unbury drops the dead letter of an action that came to a result after all. One
+// that another build wrote meanwhile, where there was none, is left to [Settle].
 func (b *build) unbury(j *job) error {
-	_, err := DeadLetters(b.Cube).Remove(j.id)
+	store := DeadLetters(b.Cube)
+	if err := b.letters.count(store); err != nil || b.letters.n.Load() == 0 {
+		return err
+	}
+	_, err := store.Remove(j.id)
 	return err
 }
 

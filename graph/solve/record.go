@@ -29,11 +29,29 @@ type recordOutput struct {
 	Chunk *grid.Tiling `json:"k,omitempty"` // that Refs are cut by: the same tile may belong to another tiling
 	Refs  []byte       `json:"c,omitempty"` // cube.EncodeRefs
 	File  *cube.File   `json:"f,omitempty"` // of kind: file
+
+	decoded []cube.ChunkRef // what Refs says, where it is known already
+}
+
+// refs are the chunks of an output that is no file.
+func (o *recordOutput) refs() (_ []cube.ChunkRef, err error) {
+	if o.decoded == nil {
+		o.decoded, err = cube.DecodeRefs(o.Refs)
+	}
+	return o.decoded, err
+}
+
+// setRefs makes these an output's chunks.
+func (o *recordOutput) setRefs(refs []cube.ChunkRef, chunk grid.Tiling) {
+	o.Refs, o.Chunk, o.decoded = cube.EncodeRefs(refs), &chunk, refs
 }
 
 // sameValues reports whether two results hold the same values, however these
 // are stored.
 func (r *record) sameValues(o *record) bool {
+	if r == o {
+		return true
+	}
 	if len(r.Outputs) != len(o.Outputs) {
 		return false
 	}
@@ -48,20 +66,20 @@ func (r *record) sameValues(o *record) bool {
 }
 
 // digest names the values of an output.
-func (o recordOutput) digest() (graph.Digest, error) {
+func (o *recordOutput) digest() (graph.Digest, error) {
 	if o.File != nil {
 		return o.File.Object, nil
 	}
-	refs, err := cube.DecodeRefs(o.Refs)
+	refs, err := o.refs()
 	return tileDigest(refs), err
 }
 
 // size is how many bytes an output takes in the cube, that of a damaged record 0.
-func (o recordOutput) size() (n int64) {
+func (o *recordOutput) size() (n int64) {
 	if o.File != nil {
 		return o.File.Size
 	}
-	refs, _ := cube.DecodeRefs(o.Refs)
+	refs, _ := o.refs()
 	for _, r := range refs {
 		n += r.Size
 	}
@@ -81,7 +99,8 @@ func (b *build) load(j *job) (*record, error) {
 		return nil, nil
 	}
 	objects := b.Cube.Objects()
-	for i, o := range rec.Outputs {
+	for i := range rec.Outputs {
+		o := &rec.Outputs[i]
 		if o.Role != j.Outputs[i].Role || (o.File != nil) != (j.Outputs[i].Spec.Kind == graph.File) || (o.File != nil) == (o.Chunk != nil) || !o.present(objects) {
 			return nil, nil
 		}
@@ -111,22 +130,22 @@ func (b *build) recut(ctx context.Context, j *job, i int, o *recordOutput) error
 	if o.File != nil || *o.Chunk == j.builders[i].Layout().Chunk {
 		return nil
 	}
-	refs, err := cube.DecodeRefs(o.Refs)
+	refs, err := o.refs()
 	if err != nil {
 		return err
 	}
 	layout := j.builders[i].Layout()
 	refs, err = b.Cube.Recut(ctx, layout, j.Outputs[i].OutputBox(j.tile.Box), *o.Chunk, refs)
-	o.Refs, o.Chunk = cube.EncodeRefs(refs), &layout.Chunk
+	o.setRefs(refs, layout.Chunk)
 	return err
 }
 
 // present reports whether every object of an output is there.
-func (o recordOutput) present(objects *cas.Store) bool {
+func (o *recordOutput) present(objects *cas.Store) bool {
 	if o.File != nil {
 		return objects.Has(o.File.Object)
 	}
-	refs, err := cube.DecodeRefs(o.Refs)
+	refs, err := o.refs()
 	if err != nil {
 		return false
 	}
@@ -145,7 +164,7 @@ func (b *build) adopt(ctx context.Context, j *job, rec *record) error {
 			j.files[i] = f
 			continue
 		}
-		refs, err := cube.DecodeRefs(rec.Outputs[i].Refs)
+		refs, err := rec.Outputs[i].refs()
 		if err != nil {
 			return fmt.Errorf("result %s: %w", j.id.Short(), err)
 		}
@@ -216,7 +235,10 @@ func (b *build) retries(id graph.ActionID) bool {
 }
 
 func failureKey(id graph.ActionID) graph.Digest {
-	return graph.Sum(append([]byte("cube.failure\x00"), id[:]...))
+	const domain = "cube.failure\x00"
+	var b [len(domain) + len(id)]byte
+	copy(b[copy(b[:], domain):], id[:])
+	return graph.Sum(b[:])
 }
 
 func (b *build) knownFailure(j *job) (TileDone, bool, error) {

@@ -1,7 +1,6 @@
 package solve
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +29,7 @@ type job struct {
 	covers  []graph.CoverWindow // by window
 	cover   graph.Digest        // key
 	values  [][]byte            // by window, once they are read
-	action  graph.Action
+	action  graph.Action        // its windows, once they are read
 	id      graph.ActionID
 }
 
@@ -156,7 +155,9 @@ func (b *build) describe(ctx context.Context, j *job) (err error) {
 	if j.told, j.request, err = j.Request(j.shared, j.digest, j.tile, j.windows, j.parts); err != nil {
 		return err
 	}
-	cover := graph.Cover{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.CoverWindow{}, Parts: j.parts}
+	j.action = graph.Action{Shared: j.digest, Request: graph.Sum(j.request), Windows: make(map[string]graph.Digest, len(j.windows)), Parts: j.parts}
+	cover := graph.Cover{Shared: j.digest, Request: j.action.Request, Windows: make(map[string]graph.CoverWindow, len(j.windows)), Parts: j.parts}
+	j.arrays, j.covers = make([]cube.Array, 0, len(j.windows)), make([]graph.CoverWindow, 0, len(j.windows))
 	for i, w := range j.windows {
 		a, cw, err := b.coverWindow(ctx, w)
 		if err != nil {
@@ -191,7 +192,8 @@ func (b *build) coverWindow(ctx context.Context, w graph.Window) (cube.Array, gr
 	if err != nil {
 		return nil, graph.CoverWindow{}, err
 	}
-	var all []byte
+	var few [16 * len(graph.Digest{})]byte
+	all := few[:0]
 	for _, d := range chunks {
 		all = append(all, d[:]...)
 	}
@@ -220,7 +222,7 @@ func (b *build) coverHit(ctx context.Context, j *job) (bool, error) {
 
 // read reads and hashes the exact windows, and so knows the ActionID.
 func (b *build) read(ctx context.Context, j *job) error {
-	j.action = graph.Action{Shared: j.digest, Request: graph.Sum(j.request), Windows: map[string]graph.Digest{}, Parts: j.parts}
+	j.values = make([][]byte, 0, len(j.windows))
 	for i, w := range j.windows {
 		if f, ok := fileOf(j.arrays[i]); ok {
 			j.values = append(j.values, nil)
@@ -388,7 +390,7 @@ func (b *build) containerAction(ctx context.Context, j *job) (containers.Action,
 	a := containers.Action{Name: inst.Name + "-" + j.id.Short(), Image: inst.Image, Request: j.request,
 		CPUs: j.shared.CPUs, Batch: inst.Manifest.Capabilities.Batch, Limits: inst.Limits()}
 	req := j.told
-	a.Outputs = req.Outputs
+	a.Outputs, a.Inputs = req.Outputs, make([]containers.Input, 0, len(j.windows))
 	var err error
 	if a.Layers, err = b.Provider.Layers(ctx, inst); err != nil {
 		return a, err
@@ -439,8 +441,8 @@ func (b *build) sources(ctx context.Context, j *job) (files []containers.SourceF
 // commit stores the outputs of an action as one result. Where another build
 // committed first, its result is adopted.
 func (b *build) commit(ctx context.Context, j *job, result *containers.Result, done *TileDone) error {
-	rec := &record{Version: recordVersion}
-	done.Outputs = map[string]graph.Digest{}
+	rec := &record{Version: recordVersion, Outputs: make([]recordOutput, 0, len(j.Outputs))}
+	done.Outputs = make(map[string]graph.Digest, len(j.Outputs))
 	for i, o := range j.Outputs {
 		out, digest, err := b.put(ctx, j, i, result.Outputs[o.Role])
 		if err != nil {
@@ -472,14 +474,15 @@ func (b *build) put(ctx context.Context, j *job, i int, out containers.Output) (
 	}
 	layout := j.builders[i].Layout()
 	refs, err := b.Cube.PutTile(ctx, layout, o.OutputBox(j.tile.Box), out.Values)
-	rec.Refs, rec.Chunk = cube.EncodeRefs(refs), &layout.Chunk
+	rec.setRefs(refs, layout.Chunk)
 	return rec, tileDigest(refs), err
 }
 
 func tileDigest(refs []cube.ChunkRef) graph.Digest {
-	var all bytes.Buffer
+	var few [4 * len(graph.Digest{})]byte
+	all := few[:0]
 	for _, r := range refs {
-		all.Write(r.Value[:])
+		all = append(all, r.Value[:]...)
 	}
-	return graph.Sum(all.Bytes())
+	return graph.Sum(all)
 }
