@@ -56,7 +56,8 @@
 //	         8 bytes  offset of the last record there
 //	         8 bytes  number of entries
 //	        48 bytes  that record, up to its value
-//	entry    8 bytes  bytes 8 to 15 of a key that has a value
+//	entry    8 bytes  bytes 8 to 15 of a key that has a value; entries are in
+//	                  the order of these as numbers
 //	         8 bytes  offset of its record
 //	footer   4 bytes  CRC-32C of all before
 //

@@ -67,11 +67,9 @@ func (l *Log) encodeIndex() ([]byte, error) {
 	if _, err := l.f.ReadAt(b[40:indexHeader], l.last); err != nil {
 		return nil, err
 	}
-	for _, s := range l.index.slots {
-		if s.off > gone {
-			b = binary.LittleEndian.AppendUint64(b, s.hash)
-			b = binary.LittleEndian.AppendUint64(b, uint64(s.off))
-		}
+	for _, s := range l.index.sorted() {
+		b = binary.LittleEndian.AppendUint64(b, s.hash)
+		b = binary.LittleEndian.AppendUint64(b, uint64(s.off))
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), nil
 }
@@ -92,10 +90,8 @@ func (l *Log) loadIndex(size int64) {
 	if _, err := l.f.ReadAt(last[:], k.last); err != nil || !bytes.Equal(last[:], k.lastHeader) {
 		return
 	}
-	l.index.reserve(len(k.entries)/indexEntry + int((size-k.end)/typicalRecord))
-	for e := k.entries; len(e) > 0; e = e[indexEntry:] {
-		l.index.insert(slot{binary.LittleEndian.Uint64(e), int64(binary.LittleEndian.Uint64(e[8:]))})
-	}
+	n := len(k.entries) / indexEntry
+	l.index = index{kept: kept{k.entries, n}, live: n}
 	l.end, l.last, l.kept = k.end, k.last, k.end
 }
 
@@ -121,10 +117,13 @@ func parseIndex(b []byte) (k keptIndex, ok bool) {
 	if k.last < headerSize || k.end < k.last || len(k.entries)%indexEntry != 0 || n != uint64(len(k.entries)/indexEntry) {
 		return k, false
 	}
+	var last uint64
 	for e := k.entries; len(e) > 0; e = e[indexEntry:] {
-		if off := int64(binary.LittleEndian.Uint64(e[8:])); off < headerSize || off > k.last {
+		h, off := binary.LittleEndian.Uint64(e), int64(binary.LittleEndian.Uint64(e[8:]))
+		if h < last || off < headerSize || off > k.last {
 			return k, false
 		}
+		last = h
 	}
 	return k, true
 }
