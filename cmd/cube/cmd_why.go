@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"strings"
 
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
@@ -80,24 +77,19 @@ type whyOptions struct {
 
 // explanation is what cube why says of a variable.
 type explanation struct {
-	Type      string        `json:"type"` // why
-	Variable  string        `json:"variable"`
-	Vertex    string        `json:"vertex,omitempty"`
-	Clean     bool          `json:"clean"`
-	Imported  bool          `json:"imported,omitempty"`
-	Held      graph.Digest  `json:"held,omitzero"` // the version that is used whatever its producer would make
-	Tiles     int64         `json:"tiles"`
-	Known     int64         `json:"known"`
-	ToRun     int64         `json:"to_run"`
-	MayRun    int64         `json:"may_run"`
-	Predicted float64       `json:"predicted_s,omitempty"`
-	FromRuns  int           `json:"from_runs,omitempty"`
-	Causes    []cause       `json:"causes"`
-	Unchanged []string      `json:"unchanged"`
-	NotKeyed  []limitChange `json:"not_keyed"`
+	Type     string       `json:"type"` // why
+	Variable string       `json:"variable"`
+	Vertex   string       `json:"vertex,omitempty"`
+	Clean    bool         `json:"clean"`
+	Imported bool         `json:"imported,omitempty"`
+	Held     graph.Digest `json:"held,omitzero"` // the version that is used whatever its producer would make
+	Tiles    int64        `json:"tiles"`
+	Known    int64        `json:"known"`
+	ToRun    int64        `json:"to_run"`
+	MayRun   int64        `json:"may_run"`
+	grounds
 
 	preview *solve.VertexPreview
-	about   string
 }
 
 func runWhy(ctx context.Context, a *app, o whyOptions, variables []string) error {
@@ -113,12 +105,7 @@ func runWhy(ctx context.Context, a *app, o whyOptions, variables []string) error
 		if err != nil {
 			return err
 		}
-		if a.json {
-			err = a.printLines(e)
-		} else {
-			err = e.write(a.stdout, a.style(a.stdout))
-		}
-		if err != nil {
+		if err := a.tell(e, &e.grounds); err != nil {
 			return err
 		}
 	}
@@ -126,7 +113,7 @@ func runWhy(ctx context.Context, a *app, o whyOptions, variables []string) error
 }
 
 func (x *foresight) explain(ctx context.Context, name string) (*explanation, error) {
-	e := &explanation{Type: "why", Variable: name, Causes: []cause{}, Unchanged: []string{}, NotKeyed: []limitChange{}}
+	e := &explanation{Type: "why", Variable: name, grounds: noGrounds()}
 	o := x.prep.Plan.Output(name)
 	if o == nil {
 		pin := x.prep.Workspace.Imports[name]
@@ -138,15 +125,10 @@ func (x *foresight) explain(ctx context.Context, name string) (*explanation, err
 	p := x.by[o.Vertex]
 	e.preview, e.Vertex, e.Clean = p, o.Vertex.Name, p.Known
 	e.Tiles, e.Known, e.ToRun, e.MayRun = o.Vertex.Len(), p.Hits, p.Misses, p.Open
-	if took := x.predict(o.Vertex, p.Misses+p.Open); took > 0 {
-		e.Predicted, e.FromRuns = took.Seconds(), x.pace(o.Vertex).runs
-		e.about = about(took, e.FromRuns)
-	}
-	notKeyed, err := x.notKeyed(p)
-	if err != nil {
+	var err error
+	if e.grounds, err = x.grounds(p, p.Misses+p.Open); err != nil {
 		return nil, err
 	}
-	e.NotKeyed = append(e.NotKeyed, notKeyed...)
 	if e.Clean && !p.HeadElsewhere() {
 		return e, nil
 	}
@@ -154,10 +136,7 @@ func (x *foresight) explain(ctx context.Context, name string) (*explanation, err
 	if err != nil {
 		return nil, err
 	}
-	e.Causes = append(e.Causes, found...)
-	if p.Head != nil {
-		e.Unchanged = append(e.Unchanged, unchanged(o.Vertex, found)...)
-	}
+	e.found(p, found)
 	return e, nil
 }
 
@@ -241,72 +220,6 @@ func (x *foresight) changedInput(ctx context.Context, c cause, up *solve.VertexP
 	return c.Sentence
 }
 
-// unchanged names what a vertex was made of that is as it was.
-func unchanged(v *graph.Vertex, found []cause) []string {
-	has := func(what lineage.What, name string) bool {
-		return slices.ContainsFunc(found, func(c cause) bool { return c.What == what && (name == "" || c.Name == name) })
-	}
-	if has(causeForgot, "") {
-		return nil
-	}
-	told := func(b *graph.Binding) bool {
-		return slices.ContainsFunc(found, func(c cause) bool { return c.input == b })
-	}
-	var out []string
-	for _, b := range v.Inputs {
-		if !told(b) {
-			out = append(out, b.Variable)
-		}
-	}
-	if inst := v.Instance; inst != nil {
-		for _, need := range inst.Manifest.Sources {
-			if name := inst.Sources[need.Name]; name != "" && !has(lineage.ChangedSource, name) {
-				out = append(out, "source "+name)
-			}
-		}
-		if len(inst.Manifest.Params) > 0 && !has(lineage.ChangedParam, "") {
-			out = append(out, "params")
-		}
-		if !has(lineage.ChangedImage, "") {
-			out = append(out, "image")
-		}
-	}
-	if !has(lineage.ChangedGrid, "") {
-		out = append(out, "grid")
-	}
-	if !has(lineage.ChangedTiling, "") {
-		out = append(out, "tiling")
-	}
-	return out
-}
-
-func (e *explanation) write(w io.Writer, s ui.Style) error {
-	var b strings.Builder
-	b.WriteString(e.headline(s) + "\n")
-	writeCauses(&b, e.Causes, "  ")
-	writeRest(&b, s, e.Unchanged, e.NotKeyed)
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// writeRest says what is as it was, and what counts for nothing.
-func writeRest(b *strings.Builder, s ui.Style, unchanged []string, notKeyed []limitChange) {
-	var last []string
-	if len(unchanged) > 0 {
-		last = append(last, "unchanged: "+strings.Join(unchanged, ", "))
-	}
-	if len(notKeyed) > 0 {
-		var all []string
-		for _, l := range notKeyed {
-			all = append(all, l.String())
-		}
-		last = append(last, "Not keyed: "+strings.Join(all, ", "))
-	}
-	if len(last) > 0 {
-		b.WriteString("  " + s.Dim(strings.Join(last, ". ")) + "\n")
-	}
-}
-
 func (e *explanation) headline(s ui.Style) string {
 	p := e.preview
 	name := s.Bold(e.Variable)
@@ -356,11 +269,4 @@ func actions(certain, more int64) string {
 		return "up to " + noun(more)
 	}
 	return noun(certain) + " and up to " + ui.Count(more) + " more"
-}
-
-func writeCauses(b *strings.Builder, cs []cause, indent string) {
-	for _, c := range cs {
-		b.WriteString(indent + c.Sentence + "\n")
-		writeCauses(b, c.Because, indent+"  ")
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -27,22 +26,17 @@ const (
 
 // tileExplanation is what cube why says of one tile.
 type tileExplanation struct {
-	Type      string         `json:"type"` // why_tile
-	Variable  string         `json:"variable"`
-	Vertex    string         `json:"vertex"`
-	Tile      tileIndex      `json:"tile"`
-	Box       grid.Box       `json:"box"`
-	Forecast  string         `json:"forecast"` // known, miss, open or failing
-	Action    graph.ActionID `json:"action,omitzero"`
-	Error     string         `json:"error,omitempty"` // why it is known to fail
-	Predicted float64        `json:"predicted_s,omitempty"`
-	FromRuns  int            `json:"from_runs,omitempty"`
-	Causes    []cause        `json:"causes"`
-	Unchanged []string       `json:"unchanged"`
-	NotKeyed  []limitChange  `json:"not_keyed"`
+	Type     string         `json:"type"` // why_tile
+	Variable string         `json:"variable"`
+	Vertex   string         `json:"vertex"`
+	Tile     tileIndex      `json:"tile"`
+	Box      grid.Box       `json:"box"`
+	Forecast string         `json:"forecast"` // known, miss, open or failing
+	Action   graph.ActionID `json:"action,omitzero"`
+	Error    string         `json:"error,omitempty"` // why it is known to fail
+	grounds
 
-	look  *solve.TilePreview
-	about string
+	look *solve.TilePreview
 }
 
 // windowChange is where what a tile reads of an input differs.
@@ -73,12 +67,7 @@ func runWhyTile(ctx context.Context, a *app, o whyOptions, variables []string) e
 			if err != nil {
 				return err
 			}
-			if a.json {
-				err = a.printLines(e)
-			} else {
-				err = e.write(a.stdout, a.style(a.stdout))
-			}
-			if err != nil {
+			if err := a.tell(e, &e.grounds); err != nil {
 				return err
 			}
 		}
@@ -92,29 +81,22 @@ func (x *foresight) explainTile(ctx context.Context, o *graph.Output, tile grid.
 		return nil, err
 	}
 	e := &tileExplanation{Type: "why_tile", Variable: o.Variable, Vertex: o.Vertex.Name, Tile: tileIndex{tile.T, tile.Y, tile.X}, Box: tile.Box,
-		Forecast: look.Forecast.String(), Action: look.Action, Causes: []cause{}, Unchanged: []string{}, NotKeyed: []limitChange{}, look: look}
+		Forecast: look.Forecast.String(), Action: look.Action, look: look}
 	if look.Err != nil {
 		e.Error = look.Err.Error()
 	}
+	runs := int64(0)
 	if look.Forecast == solve.Miss || look.Forecast == solve.Open {
-		if took := x.predict(o.Vertex, 1); took > 0 {
-			e.Predicted, e.FromRuns = took.Seconds(), x.pace(o.Vertex).runs
-			e.about = about(took, e.FromRuns)
-		}
+		runs = 1
 	}
-	notKeyed, err := x.notKeyed(&look.Vertex)
-	if err != nil {
+	if e.grounds, err = x.grounds(&look.Vertex, runs); err != nil {
 		return nil, err
 	}
-	e.NotKeyed = append(e.NotKeyed, notKeyed...)
 	found, err := x.whyTile(ctx, look)
 	if err != nil {
 		return nil, err
 	}
-	e.Causes = append(e.Causes, found...)
-	if look.Vertex.Head != nil && look.Vertex.Before != nil {
-		e.Unchanged = append(e.Unchanged, unchanged(o.Vertex, found)...)
-	}
+	e.found(&look.Vertex, found)
 	return e, nil
 }
 
@@ -333,15 +315,6 @@ func unseen(err error) bool {
 	var uncovered *cube.UncoveredError
 	var corrupt *cas.CorruptError
 	return errors.As(err, &uncovered) || errors.As(err, &corrupt) || errors.Is(err, cube.ErrNotExist)
-}
-
-func (e *tileExplanation) write(w io.Writer, s ui.Style) error {
-	var b strings.Builder
-	b.WriteString(e.headline(s) + "\n")
-	writeCauses(&b, e.Causes, "  ")
-	writeRest(&b, s, e.Unchanged, e.NotKeyed)
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 func (e *tileExplanation) headline(s ui.Style) string {
