@@ -369,6 +369,26 @@ func TestARecordOfANewerFormatIsRefused(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledWriterLeftHalfMadeIsTidiedAway(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := Create(dir, aRun(noon), Options{})
+	must(t, w.Action(anAction(0)))
+	left := filepath.Join(dir, w.ID(), ".run.json-UVWXYZ")
+	must(t, os.WriteFile(left, []byte("{}"), 0o644))
+	store := Open(dir)
+	store.Tidy(w.ID())
+	store.Tidy("../" + filepath.Base(dir)) // no run's id
+	store.Tidy("20200927T110000Z-00000000")
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
+	}
+	must(t, w.End(Succeeded, Counts{}, nil))
+	if _, err := store.Run(w.ID()); err != nil {
+		t.Errorf("the run: %v", err)
+	}
+}
+
 func TestVersionsAreFoundWhereTheyWereFirstAndLastMade(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cubebuild/cube/graph"
 )
@@ -142,6 +143,20 @@ func (s *Store) Remove(id string) error {
 	}
 	s.index.forget()
 	return nil
+}
+
+// Tidy removes what the writer of a run left half-made when it was killed, which
+// nothing reads. It is for runs whose process is known to be gone.
+func (s *Store) Tidy(id string) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, id))
+	if CheckID(id) != nil || err != nil {
+		return
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "."+runFile+"-") { // see package wholefile
+			_ = os.Remove(filepath.Join(s.dir, id, e.Name()))
+		}
+	}
 }
 
 // path names a file of a run whose id may come from outside.

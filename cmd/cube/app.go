@@ -16,6 +16,7 @@ import (
 	"github.com/cubebuild/cube/internal/project"
 	"github.com/cubebuild/cube/internal/proxy"
 	"github.com/cubebuild/cube/internal/ui"
+	"github.com/cubebuild/cube/lineage"
 	"github.com/spf13/cobra"
 )
 
@@ -106,7 +107,8 @@ func (a *app) sweep(ctx context.Context, c *cube.Cube) error {
 	if _, err := c.Sweep(ctx); err != nil {
 		return err
 	}
-	if err := live.Sweep(c.Path("live")); err != nil {
+	runs := lineage.Open(c.Path("runs"))
+	if err := live.Sweep(c.Path("live"), runs.Tidy); err != nil {
 		return err
 	}
 	cache, err := a.cacheDir()

@@ -220,11 +220,15 @@ func Builds(dir string) ([]Build, error) {
 	return out, err
 }
 
-// Sweep removes what killed builds left.
-func Sweep(dir string) error {
+// Sweep removes what killed builds left. Before, it tells of each, unless gone is
+// nil.
+func Sweep(dir string, gone func(run string)) error {
 	return each(dir, func(run string, held bool) {
 		if held {
 			return
+		}
+		if gone != nil {
+			gone(run)
 		}
 		for _, suffix := range []string{".new", dataSuffix, lockSuffix} {
 			os.Remove(filepath.Join(dir, run+suffix))

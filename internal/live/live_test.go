@@ -96,7 +96,7 @@ func TestAKilledBuildIsNotSeenAndIsSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "it is told", func() bool { b, err := live.Builds(dir); return err == nil && len(b) == 1 })
-	if err := live.Sweep(dir); err != nil {
+	if err := live.Sweep(dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := live.Builds(dir); err != nil || len(b) != 1 {
@@ -110,8 +110,12 @@ func TestAKilledBuildIsNotSeenAndIsSwept(t *testing.T) {
 	if left, _ := os.ReadDir(dir); len(left) == 0 {
 		t.Error("nothing is there to be swept")
 	}
-	if err := live.Sweep(dir); err != nil {
+	gone := ""
+	if err := live.Sweep(dir, func(run string) { gone += run }); err != nil {
 		t.Fatal(err)
+	}
+	if gone != "r1" {
+		t.Errorf("gone are %q", gone)
 	}
 	if left, err := os.ReadDir(dir); len(left) != 0 || err != nil {
 		t.Errorf("left: %v %v", left, err)

@@ -2,7 +2,8 @@
 //
 // A temporary file beside the one to be replaced would stay where its writer is
 // killed. So it has no name while it is written and made durable, where the
-// file system can do that, and a temporary one only between two system calls.
+// file system can do that. It is given its own name at once, where nothing has
+// that, and otherwise a temporary one, between two system calls.
 package wholefile
 
 import (
@@ -19,8 +20,8 @@ import (
 func Write(path string, b []byte) error {
 	dir := filepath.Dir(path)
 	temp := filepath.Join(dir, "."+filepath.Base(path)+"-"+rand.Text())
-	err := write(temp, b)
-	if err == nil {
+	named, err := write(path, temp, b)
+	if err == nil && named == temp {
 		err = os.Rename(temp, path)
 	}
 	if err != nil {
@@ -29,22 +30,29 @@ func Write(path string, b []byte) error {
 	return syncDir(dir)
 }
 
-func write(temp string, b []byte) error {
+// write makes a durable file, at path where nothing is there and this can be
+// done in one step, and at temp otherwise. It returns which.
+func write(path, temp string, b []byte) (named string, err error) {
 	f, err := createUnnamed(filepath.Dir(temp))
 	unnamed := err == nil
 	if !unnamed {
 		f, err = os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	}
 	if err != nil {
-		return err
+		return temp, err
 	}
 	if _, err = f.Write(b); err == nil {
 		err = errors.Join(f.Chmod(0o644), f.Sync())
 	}
+	named = temp
 	if err == nil && unnamed {
-		err = giveName(f, temp)
+		if err = giveName(f, path); err == nil {
+			named = path
+		} else if errors.Is(err, fs.ErrExist) {
+			err = giveName(f, temp)
+		}
 	}
-	return errors.Join(err, f.Close())
+	return named, errors.Join(err, f.Close())
 }
 
 func removeLeft(path string) error {
