@@ -137,7 +137,7 @@ func (w *workspace) temporary() (out []string) {
 		switch {
 		case path == w.path("producers"), name == "objects" && d.IsDir():
 			return filepath.SkipDir
-		case strings.HasPrefix(name, ".tmp-"), strings.HasPrefix(name, ".cube.lock."), strings.HasPrefix(name, ".run.json-"),
+		case strings.HasPrefix(name, ".tmp-"), strings.HasPrefix(name, ".cube.lock-"), strings.HasPrefix(name, ".run.json-"),
 			strings.HasPrefix(name, "skeleton-"), strings.HasSuffix(name, ".new"):
 			out = append(out, path)
 		}
@@ -158,5 +158,19 @@ func TestALeftoverIsSeen(t *testing.T) {
 	}
 	if got := w.unfinished(); len(got) != 4 {
 		t.Errorf("of four leftovers these are seen: %v", got)
+	}
+}
+
+func TestABuildThatEndsWithAFailureLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newMixed(t, mixture{size: size{3, 8, 16}}, nil, func(string) {})
+	// The second time one tile is made, and no variable comes of it.
+	for _, e := range []edit{edits[0], {"flawed", 7, 1, 60}} {
+		w.set(e, "1GiB")
+		b := w.start("build", "-k", "flawed")
+		if code := b.wait(); code != 3 {
+			t.Fatalf("exit %d, want 3\n%s", code, b.output())
+		}
+		w.clean(b)
 	}
 }

@@ -215,9 +215,10 @@ func (l *life) beside(running []*building, args ...string) bool {
 	return true
 }
 
-// aside judges a command that failed: only a full disk is a reason.
+// aside judges a command that failed: only a full disk is a reason, and that the
+// source has yet to be fetched, which is a build's to do.
 func (l *life) aside(command string, code int, out string) {
-	if !strings.Contains(out, "no space left on device") {
+	if !strings.Contains(out, "no space left on device") && !strings.Contains(out, "source is not on this machine") {
 		l.t.Errorf("cube %s: exit %d\n%s", command, code, out)
 	}
 }
