@@ -50,10 +50,12 @@ func main() {
 	array := append([]byte("\x93NUMPY\x01\x00"), byte(len(header)), byte(len(header)>>8))
 	array = append(array, header...)
 	for i := range out.Shape[0] * out.Shape[1] {
-		array = binary.LittleEndian.AppendUint32(array, math.Float32bits(float32(i)))
+		array = binary.LittleEndian.AppendUint32(array, math.Float32bits(float32(i)+shift))
 	}
 	check(os.WriteFile(out.File, array, 0o644))
 }
+
+var shift float32
 
 func misbehave(do string) {
 	what, arg, _ := strings.Cut(do, ":")
@@ -68,6 +70,8 @@ func misbehave(do string) {
 		again(n)
 	case "steps": // so many, and then nothing, unless its checkpoint has them already
 		steps(n)
+	case "shift": // every value
+		shift = 1
 	case "hold": // something for so many milliseconds
 		from := time.Now()
 		time.Sleep(time.Duration(n) * time.Millisecond)
