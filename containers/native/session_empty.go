@@ -26,11 +26,10 @@ var errTooMuch = errors.New("too much was left")
 // root of what the payload has mounted there, so that nobody can put another in
 // its place.
 type room struct {
-	dir     *os.File
-	mode    uint32
-	dirs    []string // made in it, the payload's own
-	owner   *user    // of those; nil: the engine's own user is the payload's
-	emptied unix.Stat_t
+	dir   *os.File
+	mode  uint32
+	dirs  []string // made in it, the payload's own
+	owner *user    // of those; nil: the engine's own user is the payload's
 }
 
 // openRoom opens a room.
@@ -50,14 +49,8 @@ func (r *room) empty() error {
 	if n, err := unix.Flistxattr(fd, nil); n > 0 || err != nil && err != unix.ENOTSUP {
 		return fmt.Errorf("%s has attributes: %w", r.dir.Name(), errors.Join(err, errTooMuch))
 	}
-	// A tmpfs counts the entries of a directory in its size, and whoever changes
-	// one changes its times.
-	var now unix.Stat_t
-	if err := unix.Fstat(fd, &now); err != nil {
-		return &fs.PathError{Op: "stat", Path: r.dir.Name(), Err: err}
-	}
-	if now == r.emptied {
-		return nil
+	if same, err := r.asItWas(fd); same || err != nil {
+		return err
 	}
 	if _, err := r.dir.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -74,10 +67,22 @@ func (r *room) empty() error {
 			return &fs.PathError{Op: "make", Path: name, Err: err}
 		}
 	}
-	if err := toEpoch(fd, "."); err != nil || len(r.dirs) > 0 {
-		return err
+	return toEpoch(fd, ".")
+}
+
+// emptySize is the size of a directory of a tmpfs with nothing in it: a tmpfs
+// counts the entries there, which nobody can change but by making and removing
+// some.
+const emptySize = 40
+
+// asItWas reports whether there is nothing to do.
+func (r *room) asItWas(fd int) (bool, error) {
+	var now unix.Stat_t
+	if err := unix.Fstat(fd, &now); err != nil {
+		return false, &fs.PathError{Op: "stat", Path: r.dir.Name(), Err: err}
 	}
-	return unix.Fstat(fd, &r.emptied)
+	epoch := unix.Timespec{}
+	return len(r.dirs) == 0 && now.Size == emptySize && now.Mode == unix.S_IFDIR|r.mode && now.Atim == epoch && now.Mtim == epoch, nil
 }
 
 // toEpoch sets the times of what is at the path to 1970.
