@@ -102,6 +102,7 @@ func setupStory(env *testscript.Env) error {
 	env.Setenv("HOST", www.Listener.Addr().String())
 	if data := os.Getenv("CUBE_SAMPLE_DATA"); data != "" {
 		env.Setenv("CUBE_SOURCES", filepath.Join(data, "glassfire2020"))
+		env.Setenv("CUBE_SAMPLE_DATA", data)
 	}
 	return keepEnvironment(env)
 }

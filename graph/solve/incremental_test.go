@@ -97,7 +97,7 @@ func (s *story) tell() {
 		for range min(step, 1+s.r.IntN(3)) {
 			s.edit()
 		}
-		if s.r.IntN(3) == 0 {
+		if s.r.IntN(2) == 0 {
 			s.mishap()
 		}
 		s.compare()
@@ -488,7 +488,7 @@ func (s *story) mishap() {
 		s.cutShort(func(m *machine, c *Config, _ func()) {
 			c.KeepGoing = s.r.IntN(2) == 0
 			odd := byte(s.r.IntN(256))
-			m.fails = func(id ident) bool { return id[0]%8 == odd%8 }
+			m.fails = func(id ident) bool { return id[0]%4 == odd%4 }
 		})
 	}
 	if err != nil {

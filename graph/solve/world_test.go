@@ -214,8 +214,12 @@ func (w *world) edit(r *rand.Rand) string {
 		return fmt.Sprintf("the field is edited at %v", w.field.edits[len(w.field.edits)-1])
 	}
 	in := &w.instances[r.IntN(len(w.instances))]
-	switch r.IntN(16) {
-	case 14:
+	if r.IntN(6) == 0 {
+		in.longName += "long"
+		return in.name + " has other names for people"
+	}
+	switch r.IntN(15) {
+	case 13:
 		w.source++
 		return "the source has another edition"
 	case 0, 1, 2:
@@ -256,9 +260,6 @@ func (w *world) edit(r *rand.Rand) string {
 		in.spot = r.Int64N(12)
 		return in.name + " has its edition elsewhere"
 	case 12:
-		in.longName += "long"
-		return in.name + " has other names for people"
-	case 13:
 		in.cpus++
 		return in.name + " has another processor"
 	}
