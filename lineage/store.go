@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // Bounds on what is read from a record file.
@@ -174,7 +175,7 @@ func (s *Store) Summary(id string) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	b, err := readBounded(path, maxRunFile)
+	b, err := wholefile.Read(path, maxRunFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return Run{}, fmt.Errorf("run %s: %w", id, ErrNoRun)
 	}
@@ -209,19 +210,6 @@ func decodeRun(b []byte) (Run, error) {
 		return Run{}, err
 	}
 	return e.Run, nil
-}
-
-func readBounded(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(b)) > most {
-		err = fmt.Errorf("%s: more than %d bytes", path, most)
-	}
-	return b, err
 }
 
 // records yields the records of one file, from an offset at a line's start. A

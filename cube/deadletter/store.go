@@ -3,7 +3,6 @@ package deadletter
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -60,17 +59,12 @@ func (s *Store) Get(id graph.ActionID) (*Letter, error) {
 }
 
 func read(path string) (*Letter, error) {
-	f, err := os.Open(path)
+	b, err := wholefile.Read(path, maxFile)
+	if errors.Is(err, wholefile.ErrTooLarge) {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrFormat, maxFile)
 	}
 	return Decode(b)
 }

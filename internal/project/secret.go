@@ -3,9 +3,7 @@ package project
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +13,7 @@ import (
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/internal/config"
 	"github.com/cubebuild/cube/internal/secret"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // maxSecret bounds a secret's value.
@@ -75,16 +74,7 @@ func (p *Project) readSecret(s *config.Secret) ([]byte, error) {
 	} else if !filepath.IsAbs(path) {
 		path = p.path(path)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	value, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err == nil && len(value) > maxSecret {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxSecret)
-	}
-	return value, err
+	return wholefile.Read(path, maxSecret)
 }
 
 // secretText is a secret as a URI holds it.

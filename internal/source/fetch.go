@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // hint is what a URI was when it was last fetched. It is asked for only where
@@ -129,7 +129,7 @@ func (c *Cache) hintPath(key string) string { return filepath.Join(c.cfg.Dir, "f
 
 // hint returns what a URI is known to have been.
 func (c *Cache) hint(key string) (h hint, ok bool) {
-	b, err := readAtMost(c.hintPath(key), maxNote)
+	b, err := wholefile.Read(c.hintPath(key), maxNote)
 	if err != nil || json.Unmarshal(b, &h) != nil {
 		return hint{}, false
 	}
@@ -163,19 +163,6 @@ func replace(path string, b []byte) error {
 		return errors.Join(err, ignoreNotExist(os.Remove(f.Name())))
 	}
 	return nil
-}
-
-func readAtMost(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(b)) > most {
-		err = fmt.Errorf("%s is larger than %d bytes", path, most)
-	}
-	return b, err
 }
 
 // secretMark begins the place of a secret in a URI: {secret:name}.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // partial is a fetch on its way. Its file outlives the process: the next one
@@ -57,7 +58,7 @@ const (
 // resume brings a partial file to the state that its note tells of; without
 // one, or where the file is not as noted, it is empty.
 func (p *partial) resume(ctx context.Context) error {
-	b, err := readAtMost(p.path+".json", maxNote)
+	b, err := wholefile.Read(p.path+".json", maxNote)
 	var n note
 	if err == nil {
 		err = json.Unmarshal(b, &n)

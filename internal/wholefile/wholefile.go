@@ -1,4 +1,5 @@
-// Package wholefile replaces files in one step, in folders that nobody sweeps.
+// Package wholefile replaces small files in one step, in folders that nobody sweeps,
+// and reads them, so far as they are small.
 //
 // A temporary file beside the one to be replaced would stay where its writer is
 // killed. So it has no name while it is written and made durable, where the

@@ -71,3 +71,20 @@ func wantOnly(t *testing.T, dir, name string) {
 		t.Errorf("beside %s there is something: %v, %v", name, entries, err)
 	}
 }
+
+func TestNoMoreIsReadThanMayBe(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := Write(path, []byte("four")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := Read(path, 4); err != nil || string(b) != "four" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if b, err := Read(path, 3); !errors.Is(err, ErrTooLarge) || b != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := Read(path+"x", 3); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -43,7 +43,7 @@ var rooms = map[string][]string{
 	"dagger":      append([]string{"graph/solve", "containers", "images"}, below...),
 
 	"internal/config":     {"images", "graph", "cube/grid", "internal/wholefile", "internal/yamlfile"},
-	"internal/source":     {"graph"},
+	"internal/source":     {"graph", "internal/wholefile"},
 	"internal/project":    append([]string{"containers", "images", "internal/config", "internal/credential", "internal/proxy", "internal/secret", "internal/source", "internal/wholefile", "internal/yamlfile"}, below...),
 	"internal/progress":   append([]string{"graph/solve", "containers"}, below...),
 	"internal/live":       append([]string{"graph/solve", "containers", "internal/progress"}, below...),
