@@ -158,7 +158,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	if ctx.Err() == nil { // otherwise the next build does it
 		err = errors.Join(err, c.View(ctx))
 	}
-	status, code := outcome(ctx, result, err, o.keepGoing)
+	status, code := outcome(ctx, result, prep.Plan.Targets, err, o.keepGoing)
 	err = errors.Join(ignoreFailures(err), rec.end(status, time.Since(started), err))
 	summary := ui.Summary{Targets: prep.Plan.Targets, Result: result, Plan: prep.Plan, Took: time.Since(started), Status: string(status), Run: rec.id()}
 	if err := errors.Join(err, display.Summary(summary)); err != nil || code == exitOK {
@@ -167,14 +167,16 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	return &exitError{code: code}
 }
 
-// outcome is what a build came to, and the exit code for it.
-func outcome(ctx context.Context, r *solve.Result, err error, keepGoing bool) (lineage.Status, int) {
+// outcome is what a build came to, and the exit code for it. Partial is one that
+// made or found some tiles, or of whose targets some are there.
+func outcome(ctx context.Context, r *solve.Result, targets []string, err error, keepGoing bool) (lineage.Status, int) {
+	there := r.Count.Ran+r.Count.Hit > 0 || slices.ContainsFunc(targets, func(name string) bool { _, ok := r.Versions[name]; return ok })
 	switch {
 	case err == nil:
 		return lineage.Succeeded, exitOK
 	case ctx.Err() != nil:
 		return lineage.Cancelled, exitInterrupted
-	case errors.Is(err, solve.ErrFailed) && keepGoing && r.Count.Ran+r.Count.Hit+int64(r.Known) > 0:
+	case errors.Is(err, solve.ErrFailed) && keepGoing && there:
 		return lineage.Partial, exitPartial
 	}
 	return lineage.Failed, exitFailed
