@@ -17,6 +17,7 @@ import (
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/internal/credential"
 	"github.com/cubebuild/cube/internal/wholefile"
+	"golang.org/x/sync/errgroup"
 )
 
 // The files of a run.
@@ -232,14 +233,16 @@ func (w *Writer) End(status Status, counts Counts, cause error) error {
 // seal makes what was written durable and says so in run.json.
 func (w *Writer) seal() error {
 	w.run.Files = map[string]FileSum{}
+	var g errgroup.Group // the disk does them together
 	for name, a := range map[string]*appendFile{verticesFile: &w.vertices, basesFile: &w.bases, actionsFile: &w.actions, logFile: &w.log} {
 		if a.f == nil {
 			continue
 		}
-		if err := a.f.Sync(); err != nil {
-			return fmt.Errorf("record run %s: %w", w.run.ID, err)
-		}
+		g.Go(a.f.Sync)
 		w.run.Files[name] = FileSum{a.size, graph.Digest(a.sum.Sum(nil))}
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("record run %s: %w", w.run.ID, err)
 	}
 	if err := w.writeRun(); err != nil {
 		return fmt.Errorf("record run %s: %w", w.run.ID, err)

@@ -208,7 +208,11 @@ func (b *build) complete(ctx context.Context, v *vertex, n *node, whole bool) er
 		return err
 	}
 	done.Derivation, done.Preimage, done.Inputs = key, preimage, inputs
-	if err := b.emit(done); err != nil { // its history is written before it can be hit
+	// Its history is written before it can be hit, and all that it names durable.
+	synced := make(chan error, 1)
+	go func() { synced <- b.Cube.Sync(ctx) }()
+	err = b.emit(done)
+	if err := errors.Join(err, <-synced); err != nil {
 		return err
 	}
 	if err := b.remember(ctx, key, preimage, versions); err != nil {
@@ -218,11 +222,8 @@ func (b *build) complete(ctx context.Context, v *vertex, n *node, whole bool) er
 	return nil
 }
 
-// remember stores a derivation, after everything that it names is durable.
+// remember stores a derivation. Everything that it names is durable.
 func (b *build) remember(ctx context.Context, key graph.Digest, preimage []byte, versions []graph.Digest) error {
-	if err := b.Cube.Sync(ctx); err != nil {
-		return err
-	}
 	value, err := json.Marshal(Derived{Outputs: versions, Preimage: preimage})
 	if err != nil {
 		return err
