@@ -215,12 +215,15 @@ func (l *life) beside(running []*building, args ...string) bool {
 	return true
 }
 
-// aside judges a command that failed: only a full disk is a reason, and that the
-// source has yet to be fetched, which is a build's to do.
+// aside judges a command that failed. It may for want of room, and for want of
+// what a build has yet to do: fetch the source, and make something.
 func (l *life) aside(command string, code int, out string) {
-	if !strings.Contains(out, "no space left on device") && !strings.Contains(out, "source is not on this machine") {
-		l.t.Errorf("cube %s: exit %d\n%s", command, code, out)
+	for _, why := range []string{"no space left on device", "source is not on this machine", "was not built yet"} {
+		if strings.Contains(out, why) {
+			return
+		}
 	}
+	l.t.Errorf("cube %s: exit %d\n%s", command, code, out)
 }
 
 // invalidate voids tiles of a variable.
