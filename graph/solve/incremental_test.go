@@ -141,7 +141,11 @@ func (s *story) compare() {
 // machine computes for the story's workspace.
 func (s *story) machine() *machine {
 	w := s.world.clone()
-	return &machine{bad: w.isBad, check: w.checkWindows}
+	salts := map[string]int{}
+	for _, in := range w.instances {
+		salts[in.name] = in.salt
+	}
+	return &machine{bad: w.isBad, check: w.checkWindows, salts: salts}
 }
 
 // another has a second build go on at the same time, with the same machine;

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -18,7 +19,8 @@ import (
 )
 
 // ident is everything that a container would be given, as the container sees
-// it: the test's own idea of what an action is.
+// it, but for the seed, which follows from the key; and the salt of a bump. It is
+// the test's own idea of what an action is.
 type ident [sha256.Size]byte
 
 // machine is a backend that computes in this process, as a function of what it
@@ -31,6 +33,7 @@ type machine struct {
 	fails  func(ident) bool              // for a reason that may pass
 	bad    func(ident) bool              // for good
 	check  func(containers.Action) error // what is wrong with what it is given
+	salts  map[string]int                // by instance
 }
 
 // deed is what an action was, for people and for whoever invalidates it.
@@ -43,7 +46,7 @@ type deed struct {
 func (d deed) String() string { return d.instance + " " + d.request }
 
 func (m *machine) Run(ctx context.Context, a containers.Action) (*containers.Result, error) {
-	id, err := identify(a)
+	id, err := identify(a, m.salts[instanceOf(a)])
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +71,7 @@ func (m *machine) Run(ctx context.Context, a containers.Action) (*containers.Res
 		m.ran, m.what = map[ident]int{}, map[ident]deed{}
 	}
 	m.ran[id]++
-	m.what[id] = deed{a.Name[:strings.LastIndexByte(a.Name, '-')], boxOf(a), string(a.Request)}
+	m.what[id] = deed{instanceOf(a), boxOf(a), string(a.Request)}
 	m.mu.Unlock()
 	if m.bad != nil && m.bad(id) {
 		return nil, &containers.Failure{Kind: containers.FailedBadInput, Code: containers.ExitBadInput, Detail: "its input is bad"}
@@ -94,13 +97,18 @@ func boxOf(a containers.Action) grid.Box {
 	return *r.Tile
 }
 
-func identify(a containers.Action) (id ident, err error) {
+// instanceOf is the instance whose action it is.
+func instanceOf(a containers.Action) string { return a.Name[:strings.LastIndexByte(a.Name, '-')] }
+
+var seedOf = regexp.MustCompile(`"seed":[0-9]+,`)
+
+func identify(a containers.Action, salt int) (id ident, err error) {
 	h := sha256.New()
 	part := func(b []byte) { fmt.Fprintf(h, "%d:%s", len(b), b) }
 	image, err := json.Marshal(a.Image)
 	part(image)
-	part(a.Request)
-	part(fmt.Append(nil, a.CPUs))
+	part(seedOf.ReplaceAll(a.Request, nil))
+	part(fmt.Append(nil, a.CPUs, salt))
 	for _, in := range a.Inputs {
 		part([]byte(in.Role))
 		part(in.Values)

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
@@ -355,7 +354,7 @@ func (w *world) workspace() *graph.Workspace {
 // checkWindows says which window of an action is not what its need asks for: the
 // tile with its halo, as far as the grid goes.
 func (w *world) checkWindows(a containers.Action) error {
-	i := slices.IndexFunc(w.instances, func(in instance) bool { return in.name == a.Name[:strings.LastIndexByte(a.Name, '-')] })
+	i := slices.IndexFunc(w.instances, func(in instance) bool { return in.name == instanceOf(a) })
 	if i < 0 {
 		return fmt.Errorf("%s is no instance's", a.Name)
 	}
@@ -363,6 +362,9 @@ func (w *world) checkWindows(a containers.Action) error {
 	tile := boxOf(a)
 	if tile.Y.Len() == 0 { // it computes all there is
 		tile = domain
+	}
+	if n := len(w.instances[i].needs); len(a.Inputs) != n {
+		return fmt.Errorf("%s is given %d inputs, and needs %d", a.Name, len(a.Inputs), n)
 	}
 	for _, in := range a.Inputs {
 		n := w.instances[i].needs[slices.IndexFunc(w.instances[i].needs, func(n graph.DataNeed) bool { return n.Variable == in.Role })]
