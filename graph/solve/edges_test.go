@@ -3,6 +3,7 @@ package solve
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -343,4 +344,75 @@ func TestAnImportIsWhatItIsSaidToBe(t *testing.T) {
 	pin.Spec.LongName = "what people call it"
 	ws.Imports["base"] = pin
 	e.build(ws, "one")
+}
+
+// TestAStepThatLooksBackRunsAfterAChangeBeforeIt holds that a vertex which begins with
+// what its head has looks at the steps behind a change, too, as far as it looks back.
+func TestAStepThatLooksBackRunsAfterAChangeBeforeIt(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		need graph.TimeNeed
+		want map[string]int
+	}{
+		{graph.TimeNeed{}, map[string]int{"one t[3,4) y[0,40) x[0,40)": 1}},
+		{graph.TimeNeed{Before: 1}, map[string]int{"one t[3,4) y[0,40) x[0,40)": 1, "one t[4,5) y[0,40) x[0,40)": 1}},
+		{graph.TimeNeed{After: 2}, map[string]int{"one t[1,2) y[0,40) x[0,40)": 1, "one t[2,3) y[0,40) x[0,40)": 1, "one t[3,4) y[0,40) x[0,40)": 1}},
+	} {
+		e, ws := newEnv(t), chain()
+		g := ws.Grids[graph.DefaultGrid]
+		g.Time, g.Box.T = grid.TimeAxis{Origin: 1600000000, Step: 3600}, grid.Range{Hi: 8}
+		ws.Grids[graph.DefaultGrid], ws.Tiling = g, grid.Tiling{T: 1, Y: 40, X: 40}
+		for i := range ws.Instances {
+			ws.Instances[i].Manifest.Produces[0].Kind = graph.Time
+		}
+		ws.Instances[1].Manifest.Needs[0].Kind, ws.Instances[1].Manifest.Needs[0].Time = graph.Time, c.need
+		ws.Instances = ws.Instances[:2]
+		e.build(ws, "one")
+		e.backend.base = func(t, y, x int64) float32 {
+			v := float32(y*7+x*3) / 5
+			if t == 3 && y == 20 && x == 20 {
+				v++
+			}
+			return v
+		}
+		ws.Instances[0].Params = []byte(`{"edition":1}`)
+		e.build(ws, "base")
+		e.backend.took()
+		e.build(ws, "one")
+		if d := cmp.Diff(c.want, e.backend.took()); d != "" {
+			t.Errorf("%+v: ran (-want +got):\n%s", c.need, d)
+		}
+	}
+}
+
+// TestHowMuchMustBeValidIsPartOfAWindow holds that the chunks of a window alone do not
+// say what it holds where it is resampled.
+func TestHowMuchMustBeValidIsPartOfAWindow(t *testing.T) {
+	t.Parallel()
+	e, clean := newEnv(t), newEnv(t)
+	ws := chain()
+	g := ws.Grids[graph.DefaultGrid]
+	g.Lattice.DX, g.Lattice.DY = 60, 60
+	g.Box = grid.Box{Y: grid.Range{Hi: 20}, X: grid.Range{Hi: 20}}
+	ws.Grids["coarse"], ws.Instances[1].Grid = g, "coarse"
+	base := func(_, y, x int64) float32 { // half of each coarse cell is there
+		if x%2 == 0 {
+			return float32(math.NaN())
+		}
+		return float32(y + x)
+	}
+	e.backend.base, clean.backend.base = base, base
+	need := &ws.Instances[1].Manifest.Needs[0]
+	need.Resample = grid.Average
+	e.build(ws, "one")
+	before := e.values("one")
+	need.MinValid = 0.9
+	e.build(ws, "one")
+	clean.build(ws, "one")
+	if slices.Equal(before, clean.values("one")) {
+		t.Fatal("it changes nothing")
+	}
+	if !slices.Equal(e.values("one"), clean.values("one")) {
+		t.Error("a window of which less had to be valid was hit")
+	}
 }
