@@ -169,7 +169,7 @@ func (w *workspace) grows(samples []sample, n int) {
 		more        int
 	}{
 		{"KiB of memory", early.memory, late.memory, 24<<10 + n/4}, // 256 bytes an action: its chunk's digests and its key
-		{"descriptors", early.files, late.files, 60}, // a spare sandbox holds a dozen; a leak is one an action
+		{"descriptors", early.files, late.files, 60},               // a spare sandbox holds a dozen; a leak is one an action
 		{"threads", early.threads, late.threads, 8},
 		{"mounts", early.mounts, late.mounts, 4}, // other tests mount something
 		{"cgroups", early.cgroups, late.cgroups, 12},
