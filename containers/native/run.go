@@ -65,11 +65,19 @@ type running struct {
 
 // release lets go of what the container was made of, whatever became of it.
 // Where the payload has ended, process 1 is alone and about to end: nobody
-// need wait for that.
+// need wait for that, but where as many end already as there are processors:
+// they hold descriptors and cgroups until they are gone.
 func (r *running) release(ended bool) {
 	if ended {
-		r.runner.background.Go(func() { r.runner.abandon(r.box) })
-		return
+		select {
+		case r.runner.leaving <- struct{}{}:
+			r.runner.background.Go(func() {
+				r.runner.abandon(r.box)
+				<-r.runner.leaving
+			})
+			return
+		default:
+		}
 	}
 	r.runner.abandon(r.box)
 }

@@ -54,6 +54,7 @@ type Runner struct {
 	spares     *spares
 	sequence   atomic.Uint64
 	background sync.WaitGroup // what is let go of without being waited for
+	leaving    chan struct{}  // the sandboxes among that
 }
 
 var _ containers.Runner = (*Runner)(nil)
@@ -75,6 +76,7 @@ func New(config Config) (*Runner, error) {
 		rootless: !privileged(),
 		groups:   findGroups(),
 		filter:   sync.OnceValue(filter.Program),
+		leaving:  make(chan struct{}, runtime.NumCPU()),
 	}
 	if err := r.prepare(dir); err != nil {
 		return nil, fmt.Errorf("native sandbox: %w", err)

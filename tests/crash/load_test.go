@@ -169,13 +169,13 @@ func (w *workspace) grows(samples []sample, n int) {
 		more        int
 	}{
 		{"KiB of memory", early.memory, late.memory, 24<<10 + n/4}, // 256 bytes an action: its chunk's digests and its key
-		{"descriptors", early.files, late.files, 60},               // a spare sandbox holds a dozen; a leak is one an action
+		{"descriptors", early.files, late.files, 20},
 		{"threads", early.threads, late.threads, 8},
 		{"mounts", early.mounts, late.mounts, 4}, // other tests mount something
 		{"cgroups", early.cgroups, late.cgroups, 12},
 		{"processes", early.below, late.below, 8},
 		{"KiB of a worker's memory", early.worker.memory, late.worker.memory, 16 << 10},
-		{"a worker's descriptors", early.worker.files, late.worker.files, 60},
+		{"a worker's descriptors", early.worker.files, late.worker.files, 20},
 		{"a worker's threads", early.worker.threads, late.worker.threads, 8},
 	} {
 		if x.late > x.early+x.more {
