@@ -89,11 +89,7 @@ type share struct {
 // census says of each resource how much there is, and which builds of this
 // machine hold or wait for how much of it now.
 func (a *app) census(backend config.Backend) ([]resourceLine, error) {
-	cache, err := a.cacheDir()
-	if err != nil {
-		return nil, err
-	}
-	path, err := ledger.Path(cache)
+	path, err := a.ledgerPath()
 	if err != nil {
 		return nil, err
 	}

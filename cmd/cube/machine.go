@@ -80,16 +80,21 @@ type sharing struct {
 // sharing makes the part of a build of that name.
 func (a *app) sharing(name string, total resource.Amounts) *sharing {
 	return &sharing{open: func() (*ledger.Ledger, error) {
-		cache, err := a.cacheDir()
-		if err != nil {
-			return nil, err
-		}
-		path, err := ledger.Path(cache)
+		path, err := a.ledgerPath()
 		if err != nil {
 			return nil, err
 		}
 		return ledger.Open(ledger.Config{Path: path, Total: total, Name: name})
 	}}
+}
+
+// ledgerPath is where the builds of this machine say what they hold of it.
+func (a *app) ledgerPath() (string, error) {
+	cache, err := a.cacheDir()
+	if err != nil {
+		return "", err
+	}
+	return ledger.Path(cache)
 }
 
 func (s *sharing) get() (_ *ledger.Ledger, err error) {
