@@ -164,12 +164,8 @@ func newLab(o options) (*lab, error) {
 	if l.dir, err = os.MkdirTemp(o.dir, "cube-bench-"); err != nil {
 		return nil, err
 	}
-	home, err := program.Home(l.dir)
-	if err != nil {
-		return nil, err
-	}
-	toolchain, err := program.Toolchain()
-	l.env = slices.Concat(os.Environ(), toolchain, home)
+	own, err := program.Environment(l.dir)
+	l.env = append(os.Environ(), own...)
 	return l, err
 }
 

@@ -31,15 +31,11 @@ func TestTwoBuildsNeverHaveTheOneLicenceAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	env, err := program.Home(dir)
+	env, err := program.Environment(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tools, err := program.Toolchain()
-	if err != nil {
-		t.Fatal(err)
-	}
-	env = append(append(env, tools...), "PATH="+os.Getenv("PATH"), "NO_COLOR=1")
+	env = append(env, "PATH="+os.Getenv("PATH"), "NO_COLOR=1")
 	backends := []string{"thread", "process"}
 	logs := make([]string, len(backends))
 	command := func(i int, args ...string) (string, error) {

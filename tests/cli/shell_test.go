@@ -25,15 +25,11 @@ func TestAShellHasARealTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	env, err := program.Home(dir)
+	env, err := program.Environment(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tools, err := program.Toolchain()
-	if err != nil {
-		t.Fatal(err)
-	}
-	env = append(append(env, tools...), "PATH="+os.Getenv("PATH"), "TERM=xterm")
+	env = append(env, "PATH="+os.Getenv("PATH"), "TERM=xterm")
 	work := filepath.Join(dir, "trouble")
 	program.Copy(t, "tests/workspaces/trouble", work)
 	command := func(args ...string) *exec.Cmd {

@@ -39,11 +39,7 @@ func TestTheTourOfTheReadmeWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	env, err := program.Home(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	toolchain, err := program.Toolchain()
+	env, err := program.Environment(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +52,7 @@ func TestTheTourOfTheReadmeWorks(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 	cmd.Dir = dir
-	cmd.Env = append(append(env, toolchain...), "PATH="+tools+":"+os.Getenv("PATH"))
+	cmd.Env = append(env, "PATH="+tools+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -63,6 +63,16 @@ func Home(dir string) ([]string, error) {
 	}, nil
 }
 
+// Environment is Home and Toolchain: all that a program needs beside PATH.
+func Environment(dir string) ([]string, error) {
+	home, err := Home(dir)
+	if err != nil {
+		return nil, err
+	}
+	tools, err := Toolchain()
+	return append(tools, home...), err
+}
+
 // Toolchain returns the variables of the tester's own environment that say how
 // this machine compiles Go and reaches packages.
 func Toolchain() ([]string, error) {
