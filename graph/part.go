@@ -198,17 +198,9 @@ func footprint(crs grid.CRS, b [4]float64) grid.Lattice {
 
 // stepsOf are the steps of an axis that a time meets; an instant meets one.
 func stepsOf(a grid.TimeAxis, from, to int64) grid.Range {
-	r := grid.Range{Lo: floorDiv(from-a.Origin, a.Step), Hi: floorDiv(to-1-a.Origin, a.Step) + 1}
+	r := grid.Range{Lo: grid.FloorDiv(from-a.Origin, a.Step), Hi: grid.FloorDiv(to-1-a.Origin, a.Step) + 1}
 	r.Hi = max(r.Hi, r.Lo+1)
 	return r
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b != 0 && (a < 0) != (b < 0) {
-		q--
-	}
-	return q
 }
 
 // At returns the parts that a tile meets, in order.

@@ -147,17 +147,12 @@ func makers(o *graph.Output, boxes []grid.Box) []solve.Selection {
 		n := max(1, in.From.Spec.Refine)
 		var own []grid.Box
 		for _, b := range boxes {
-			b.Y, b.X = coarsen(b.Y, n), coarsen(b.X, n)
+			b.Y, b.X = b.Y.Coarsen(n), b.X.Coarsen(n)
 			own = append(own, b)
 		}
 		out = append(out, makers(in.From, own)...)
 	}
 	return out
-}
-
-// coarsen is the range of cells n times as large that meet a range.
-func coarsen(r grid.Range, n int64) grid.Range {
-	return grid.Range{Lo: floorDiv(r.Lo, n), Hi: floorDiv(r.Hi-1, n) + 1}
 }
 
 // recorded adds what the records of earlier runs tell of the selected tiles.

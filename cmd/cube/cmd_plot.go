@@ -244,21 +244,13 @@ func (p *plotting) step() (int64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("--time %s: neither a number nor an instant such as 2020-09-27T11:00Z", p.time)
 		}
-		n = floorDiv(t-axis.Origin, axis.Step) - r.Lo
+		n = grid.FloorDiv(t-axis.Origin, axis.Step) - r.Lo
 	}
 	if n < 0 || n >= r.Len() {
 		return 0, fmt.Errorf("--time %s: %s has %s from %s to %s", p.time, p.head.Variable, plural(int(r.Len()), "step"),
 			grid.FormatTime(axis.At(r.Lo)), grid.FormatTime(axis.At(r.Hi)))
 	}
 	return n, nil
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b != 0 && (a < 0) != (b < 0) {
-		q--
-	}
-	return q
 }
 
 // plane is the index of the plane along the further dimensions, and what it is.

@@ -290,7 +290,7 @@ func (f *footprint) have(rows, cols Range) (Box, error) {
 const scaleBlock = 16
 
 func (f *footprint) scale(r, c int64) (rows, cols float64) {
-	key := [2]int64{floorDiv(r, scaleBlock), floorDiv(c, scaleBlock)}
+	key := [2]int64{FloorDiv(r, scaleBlock), FloorDiv(c, scaleBlock)}
 	s, ok := f.scales[key]
 	if !ok {
 		s[0], s[1] = f.m.scale(float64(key[0]*scaleBlock+scaleBlock/2), float64(key[1]*scaleBlock+scaleBlock/2))

@@ -203,8 +203,8 @@ func TestFloorDivRoundsDown(t *testing.T) {
 	t.Parallel()
 	for a := int64(-20); a <= 20; a++ {
 		for b := int64(1); b <= 7; b++ {
-			if got, want := floorDiv(a, b), int64(math.Floor(float64(a)/float64(b))); got != want {
-				t.Errorf("floorDiv(%d, %d) = %d, want %d", a, b, got, want)
+			if got, want := FloorDiv(a, b), int64(math.Floor(float64(a)/float64(b))); got != want {
+				t.Errorf("FloorDiv(%d, %d) = %d, want %d", a, b, got, want)
 			}
 		}
 	}

@@ -203,7 +203,7 @@ func (a TimeAxis) index(side string, t int64) (int64, error) {
 	if t > maxSecond || t < -maxSecond || a.Origin > maxSecond || a.Origin < -maxSecond {
 		return 0, fmt.Errorf("grid: time %s is out of range", side)
 	}
-	i := floorDiv(t-a.Origin, a.Step)
+	i := FloorDiv(t-a.Origin, a.Step)
 	if a.At(i) != t {
 		return 0, fmt.Errorf("grid: time %s %s is not a whole number of steps of %s from %s: the nearest before it is %s",
 			side, FormatTime(t), FormatStep(a.Step), FormatTime(a.Origin), FormatTime(a.At(i)))

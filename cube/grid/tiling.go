@@ -84,7 +84,7 @@ func cuts(r Range, size int64, time bool) Range {
 	if size == 0 {
 		return Range{0, 1}
 	}
-	return Range{floorDiv(r.Lo, size), floorDiv(r.Hi-1, size) + 1}
+	return r.Coarsen(size)
 }
 
 func cut(r Range, size, i int64) Range {
@@ -94,7 +94,14 @@ func cut(r Range, size, i int64) Range {
 	return Range{i * size, (i + 1) * size}.Intersect(r)
 }
 
-func floorDiv(a, b int64) int64 {
+// Coarsen is the range of blocks of n cells, or steps, that a range meets, which
+// is not empty.
+func (r Range) Coarsen(n int64) Range {
+	return Range{Lo: FloorDiv(r.Lo, n), Hi: FloorDiv(r.Hi-1, n) + 1}
+}
+
+// FloorDiv is a / b, rounded towards minus infinity.
+func FloorDiv(a, b int64) int64 {
 	q := a / b
 	if a%b != 0 && (a < 0) != (b < 0) {
 		q--

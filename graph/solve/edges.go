@@ -22,8 +22,7 @@ func (n *node) index(t, y, x int64) int64 {
 // cut returns the node's tiles that a block of one of its outputs meets.
 func (n *node) cut(o *graph.Output, read grid.Box) grid.Span {
 	if r := max(1, o.Spec.Refine); r > 1 {
-		read.Y = grid.Range{Lo: floorDiv(read.Y.Lo, r), Hi: floorDiv(read.Y.Hi-1, r) + 1}
-		read.X = grid.Range{Lo: floorDiv(read.X.Lo, r), Hi: floorDiv(read.X.Hi-1, r) + 1}
+		read.Y, read.X = read.Y.Coarsen(r), read.X.Coarsen(r)
 	}
 	s := n.vertex.Tiling.Span(read)
 	if o.Spec.Kind != graph.Time {
@@ -81,12 +80,4 @@ func (n *node) fails(o *graph.Output, read grid.Box) bool {
 		}
 	}
 	return false
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b != 0 && (a < 0) != (b < 0) {
-		q--
-	}
-	return q
 }

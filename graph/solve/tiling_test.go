@@ -146,7 +146,7 @@ func local(a containers.Action, role string, timed bool, t, y, x int64) (sum flo
 	if err := json.Unmarshal(r.Params, &p); err != nil {
 		panic(err)
 	}
-	y, x = floorDiv(y, max(1, p.Refine[role])), floorDiv(x, max(1, p.Refine[role]))
+	y, x = grid.FloorDiv(y, max(1, p.Refine[role])), grid.FloorDiv(x, max(1, p.Refine[role]))
 	for _, in := range a.Inputs {
 		l := in.Grid.Lattice
 		if in.Spec.Kind == graph.File || l.DX != r.Grid.DX || l.DY != r.Grid.DY || l.X0 != r.Grid.X0 || l.Y0 != r.Grid.Y0 {

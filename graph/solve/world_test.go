@@ -275,7 +275,6 @@ func (w *world) grids() map[string]grid.Grid {
 	}
 	on := func(change func(*grid.Grid)) grid.Grid { c := g; change(&c); return c }
 	mid := func(r grid.Range) grid.Range { return grid.Range{Lo: r.Lo + 1, Hi: r.Hi - 1} }
-	half := func(r grid.Range) grid.Range { return grid.Range{Lo: floorDiv(r.Lo, 2), Hi: floorDiv(r.Hi-1, 2) + 1} }
 	return map[string]grid.Grid{
 		graph.DefaultGrid: g,
 		"sub":             on(func(c *grid.Grid) { c.Box.Y, c.Box.X = mid(w.box.Y), mid(w.box.X) }),
@@ -285,12 +284,12 @@ func (w *world) grids() map[string]grid.Grid {
 		}),
 		"coarse": on(func(c *grid.Grid) {
 			c.Lattice.DX, c.Lattice.DY = 60, 60
-			c.Box.Y, c.Box.X = half(w.box.Y), half(w.box.X)
+			c.Box.Y, c.Box.X = w.box.Y.Coarsen(2), w.box.X.Coarsen(2)
 		}),
 		"shifted": on(func(c *grid.Grid) { c.Lattice.X0, c.Lattice.Y0 = l.X0+11, l.Y0-7 }),
 		"other": on(func(c *grid.Grid) { // larger and elsewhere: parts of it see nothing of the rest
 			c.Lattice.DX, c.Lattice.DY, c.Lattice.X0 = 70, 50, l.X0-40
-			c.Box.Y, c.Box.X = half(w.box.Y).Grow(5, 1), half(w.box.X).Grow(4, 6)
+			c.Box.Y, c.Box.X = w.box.Y.Coarsen(2).Grow(5, 1), w.box.X.Coarsen(2).Grow(4, 6)
 		}),
 	}
 }
