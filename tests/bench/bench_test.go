@@ -3,6 +3,8 @@
 package main
 
 import (
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -86,5 +88,20 @@ func TestATableSaysWhetherALimitIsReached(t *testing.T) {
 	}
 	if md := string(r.markdown()); !strings.Contains(md, "| slow | other | ms | 20.0 | 100 | 0.20 | ≤ 0.050 | not reached |") || !strings.Contains(md, "a note") {
 		t.Errorf("markdown:\n%s", md)
+	}
+}
+
+func TestWhatTheBenchTookIsNotItsCommands(t *testing.T) {
+	large := make([]byte, 256<<20)
+	for i := 0; i < len(large); i += 4096 {
+		large[i] = 1
+	}
+	runtime.KeepAlive(large)
+	large = nil
+	debug.FreeOSMemory()
+	l := &lab{dir: t.TempDir()}
+	c, err := l.time(t.Context(), t.TempDir(), "true")
+	if err != nil || c.rss == 0 || c.rss > 128<<20 {
+		t.Errorf("true took %d MiB: %v", c.rss>>20, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 
 	"github.com/cubebuild/cube/containers"
@@ -110,6 +111,7 @@ func (l *lab) upToDate(ctx context.Context, dir string) error {
 
 // fill builds a variable with a backend in this process, and shows it.
 func (l *lab) fill(ctx context.Context, dir string, backend solve.Backend, target string) error {
+	defer debug.FreeOSMemory() // see forgetPeak
 	p, err := project.Open(project.Config{Dir: dir, Cache: l.path("cache", "cube"), Notice: func(string) {}, Step: func(string) {}})
 	if err != nil {
 		return err
