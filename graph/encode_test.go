@@ -52,7 +52,7 @@ func TestValuesAreWrittenAsEncodingJSONWritesThem(t *testing.T) {
 	}
 	big := uint64(math.MaxUint64)
 	for _, v := range []any{
-		nil, true, "a\"<&>\u2028\x01\xff", 1.5, -0.0, math.Copysign(0, -1), 1e21, 1e-7, 1 << 53, 1<<53 + 1, float64(1 << 60), -float64(1 << 60),
+		nil, true, "a\"<&>\u2028\x01\xff", 1.5, 0.0, math.Copysign(0, -1), 1e21, 1e-7, 1 << 53, 1<<53 + 1, float64(1 << 60), -float64(1 << 60),
 		math.Inf(1), math.NaN(), math.MaxUint64 / 3, big, float32(0.1), []int(nil), []int{}, map[string]int(nil), (*int)(nil), Digest{}, Sum(nil), json.RawMessage(`{"b":1,"a":2}`),
 		map[string]int{"€": 1, "\r": 2, "\ufb33": 3, "1": 4, "😀": 5}, map[Kind]Number{"b": "1e2", "a": "9007199254740993"}, Number("x"),
 		own{B: 1, A: 2, Last: &own{small: 3}, Any: map[string]any{"z": []any{1, nil}, "a": 2.5}, Bytes: []byte{1, 2}, Text: map[Digest]bool{{}: true},

@@ -64,25 +64,27 @@ func TestEachAnswerIsTriedAsOftenAsItMayHelp(t *testing.T) {
 		attempts int64
 		says     string
 	}{
-		"404":               {status(404), 1, "404 Not Found"},
-		"401":               {status(401), 1, "401"},
-		"204":               {status(204), 1, "204"},
-		"206":               {status(206), 1, "206"},
-		"408":               {status(408), attempts, "408"},
-		"429":               {status(429), attempts, "429"},
-		"503":               {status(503), attempts, "503"},
-		"more than said":    {raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nraster, and more"), 1, ""},
-		"fewer than said":   {raw("HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\nraster"), attempts, "unexpected EOF"},
-		"negative length":   {raw("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nraster"), attempts, "Content-Length"},
-		"two lengths":       {raw("HTTP/1.1 200 OK\r\nContent-Length: 6\r\nContent-Length: 3\r\n\r\nraster"), attempts, "Content-Length"},
-		"absurd length":     {raw("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\nraster"), 1, "the limit is 1048576"},
-		"cut chunks":        {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nraster\r\n"), attempts, "unexpected EOF"},
-		"bad chunks":        {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-6\r\nraster\r\n"), attempts, "chunk"},
-		"no HTTP":           {raw("raster"), attempts, "malformed"},
-		"endless headers":   {raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 12000)), attempts, "header"},
-		"nothing":           {raw(""), attempts, "EOF"},
-		"redirect nowhere":  {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(302) }, 1, "302 Found"},
-		"redirect to files": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", 302) }, 1, "unsupported protocol"},
+		"404":              {status(404), 1, "404 Not Found"},
+		"401":              {status(401), 1, "401"},
+		"204":              {status(204), 1, "204"},
+		"206":              {status(206), 1, "206"},
+		"408":              {status(408), attempts, "408"},
+		"429":              {status(429), attempts, "429"},
+		"503":              {status(503), attempts, "503"},
+		"more than said":   {raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nraster, and more"), 1, ""},
+		"fewer than said":  {raw("HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\nraster"), attempts, "unexpected EOF"},
+		"negative length":  {raw("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nraster"), attempts, "Content-Length"},
+		"two lengths":      {raw("HTTP/1.1 200 OK\r\nContent-Length: 6\r\nContent-Length: 3\r\n\r\nraster"), attempts, "Content-Length"},
+		"absurd length":    {raw("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\nraster"), 1, "the limit is 1048576"},
+		"cut chunks":       {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nraster\r\n"), attempts, "unexpected EOF"},
+		"bad chunks":       {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-6\r\nraster\r\n"), attempts, "chunk"},
+		"no HTTP":          {raw("raster"), attempts, "malformed"},
+		"endless headers":  {raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 12000)), attempts, "header"},
+		"nothing":          {raw(""), attempts, "EOF"},
+		"redirect nowhere": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(302) }, 1, "302 Found"},
+		"redirect to files": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+		}, 1, "unsupported protocol"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,16 +166,22 @@ func TestARedirectNeverLeavesHTTPS(t *testing.T) {
 	t.Parallel()
 	plain, asked := server(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "raster") })
 	mux := http.NewServeMux()
-	mux.HandleFunc("/down", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain+"?token=secret", 302) })
-	mux.HandleFunc("/on", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/down", 307) })
-	mux.HandleFunc("/fine", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/raster", 301) })
+	mux.HandleFunc("/down", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, plain+"?token=secret", http.StatusFound)
+	})
+	mux.HandleFunc("/on", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/down", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("/fine", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/raster", http.StatusMovedPermanently)
+	})
 	mux.HandleFunc("/raster", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "raster") })
 	srv := httptest.NewUnstartedServer(mux)
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are to fail
 	srv.StartTLS()
 	defer srv.Close()
-	up, _ := server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, srv.URL+"/raster", 302) })
-	around, _ := server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, srv.URL+"/down", 302) })
+	up, _ := server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, srv.URL+"/raster", http.StatusFound) })
+	around, _ := server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, srv.URL+"/down", http.StatusFound) })
 	open := func() *Cache {
 		c := quick(Config{Dir: t.TempDir()})
 		c.client.Transport.(*http.Transport).TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig

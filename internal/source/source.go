@@ -176,7 +176,7 @@ func localPath(base, uri string) (string, bool, error) {
 		_, _, _, err := parseS3(uri)
 		return "", false, err
 	}
-	return "", false, fmt.Errorf("scheme %s: sources are paths, file:, http:, https: and s3:", u.Scheme)
+	return "", false, fmt.Errorf("scheme %s: sources are paths, or file:, http:, https: or s3: URIs", u.Scheme)
 }
 
 // Path returns the file that holds a source's bytes, and whether it is there.
