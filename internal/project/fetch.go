@@ -320,7 +320,10 @@ func (f *fetching) attempt(ctx context.Context, known **proxy.Recording, replay 
 	got := &fetched{map[string]config.LockedFile{}, network.Recording()}
 	for _, role := range f.inst.Manifest.Fetched() {
 		out := result.Outputs[role]
-		pin, err := f.Sources.Take(ctx, out.File)
+		pin, err := f.Sources.Take(ctx, network.Guard(out.File))
+		if errors.Is(err, proxy.ErrSecret) {
+			return nil, f.mistake("sources are kept and shared: write nothing of a secret into them", "producer %s writes a secret that it was given into source %s", f.inst.Name, role)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("keep source %s of %s: %w", role, f.inst.Name, err)
 		}

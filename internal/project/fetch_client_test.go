@@ -93,6 +93,15 @@ func TestAFetchThatIsAnsweredItsSecretFails(t *testing.T) {
 	holdsNoSecret(t, b.dir, b.cache)
 }
 
+// TestAFetchThatWritesItsSecretDownFails holds that it is not even in the cache.
+func TestAFetchThatWritesItsSecretDownFails(t *testing.T) {
+	t.Parallel()
+	b := newFetchBench(t)
+	b.edit(t, "cube.yaml", "params: {", "params: {tell: true, ")
+	b.fails(t, "producer scenes writes a secret that it was given into source scenes")
+	holdsNoSecret(t, b.dir, b.cache)
+}
+
 // holdsNoSecret looks for the secret of the benches in all files but images.
 func holdsNoSecret(t *testing.T, dirs ...string) {
 	t.Helper()
@@ -102,7 +111,7 @@ func holdsNoSecret(t *testing.T, dirs ...string) {
 				return err
 			}
 			text, err := os.ReadFile(path)
-			if strings.Contains(string(text), "t0ken") {
+			if strings.Contains(string(text), "t0ken") || strings.Contains(string(text), fmt.Sprintf("%x", "t0ken")) {
 				t.Errorf("%s holds the secret", path)
 			}
 			return err

@@ -1,14 +1,12 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/cubebuild/cube/graph"
@@ -96,32 +94,16 @@ func (p *Proxy) headers(h http.Header, names []string) map[string]string {
 
 // hide takes the known secrets, and what looks like a credential in a URL, out
 // of a text.
-func (p *Proxy) hide(s string) string { return credential.Redact(p.secrets.Replace(s)) }
-
-func (p *Proxy) hideBytes(b []byte) []byte {
-	if len(p.cfg.Secrets) == 0 {
-		return b
+func (p *Proxy) hide(s string) string {
+	if p.kept != nil {
+		s = p.kept.Redact(s)
 	}
-	for _, s := range p.cfg.Secrets {
-		if s != "" {
-			b = bytes.ReplaceAll(b, []byte(s), []byte(credential.Hidden))
-		}
-	}
-	return b
+	return credential.Redact(s)
 }
 
-// hiding replaces each secret, as it is and as URLs write it.
-func hiding(secrets []string) *strings.Replacer {
-	var pairs []string
-	secrets = slices.Clone(secrets)
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // one may begin another
-	for _, s := range secrets {
-		if s == "" {
-			continue
-		}
-		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s)} {
-			pairs = append(pairs, form, credential.Hidden)
-		}
+func (p *Proxy) hideBytes(b []byte) []byte {
+	if p.kept == nil {
+		return b
 	}
-	return strings.NewReplacer(pairs...)
+	return []byte(p.kept.Redact(string(b)))
 }

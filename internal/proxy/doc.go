@@ -29,16 +29,28 @@
 // not in a recording. An answer that may be another at once (408, 429, 5xx) is
 // given and not recorded; one that breaks off is neither.
 //
-// A secret that a driver has (Config.Secrets) is in no recording. In requests
-// REDACTED stands in its place. An answer that holds one, in its body as it is or as
-// base64, hexadecimal, URLs or JSON write it, is not kept, and neither given nor
-// recorded to its end: a replay that was given other bytes would be none, and so the
-// whole fetch is [ErrSecret]. To see what is in bodies, hosts are asked for them as
-// they are (Accept-Encoding: identity) where there are secrets; one that is sent with
-// gzip all the same is looked into, and one in another coding refused. What a file
-// within a body packs (zip, tar.gz) is not looked into. Of a secret with several
-// words, such as a .netrc, each of 8 letters or more counts, but for the names of
-// the hosts and the words of that format.
+// A secret that a driver has (Config.Secrets) is in no recording. In what is
+// recorded of requests, of headers and of addresses that answers lead to, REDACTED
+// stands in its place. An answer that holds one, in its body as it is or as base64
+// (Basic authentication, too), hexadecimal, URLs, JSON or HTML write it, in whatever
+// pieces it comes, is not kept, and neither given nor recorded to its end: a replay
+// that was given other bytes would be none, and so the whole fetch is [ErrSecret].
+// To see what is in bodies, hosts are asked for them as they are (Accept-Encoding:
+// identity) where there are secrets. One that is sent with gzip all the same is
+// looked into as it comes and as it unpacks; where it does not unpack to its very
+// end, or to more than a body may have, it is refused like one that holds a secret,
+// and so is any other coding, and several. Trailers are neither kept nor given.
+// [Proxy.Guard] holds what a driver makes of its answers to the same.
+//
+// Of a secret that is JSON each text of 8 bytes or more counts by itself, and so
+// does each such word of one that has several, such as a .netrc, but for the names
+// and domains of the hosts and the words of that format.
+//
+// This guards against a portal that says back what it was told, and against a
+// driver's mistake, not against either that wants to hide a secret. What is not
+// seen: one in pieces over several answers (ranges), or with something between its
+// letters (base64 in lines, UTF-16); one in other codings, encrypted, signed or
+// hashed; one within what a file packs (zip, tar.gz); one of less than 4 bytes.
 //
 // With [Config.Known], requests are answered from a recording first: the n-th of
 // equal requests gets the n-th answer, later ones the last. With

@@ -47,7 +47,7 @@ func (p *Proxy) forward(ctx context.Context, w http.ResponseWriter, a *asked) {
 		return
 	}
 	p.jar.SetCookies(a.to, resp.Cookies())
-	in := &incoming{proxy: p, left: p.cfg.Limits.Body}
+	in := &incoming{proxy: p, left: p.cfg.Limits.Body, codings: resp.Header.Values("Content-Encoding")}
 	in.idle = time.AfterFunc(p.cfg.Limits.Idle, func() { cancel(fmt.Errorf("nothing came for %v", p.cfg.Limits.Idle)) })
 	defer in.idle.Stop()
 	answer := p.head(w, resp, a)
@@ -103,12 +103,10 @@ func redirect(resp *http.Response, from *url.URL) *url.URL {
 
 // deliver gives a body to the driver while it is kept, and records the exchange.
 func (p *Proxy) deliver(ctx context.Context, w http.ResponseWriter, in *incoming, a *asked, answer Response) {
-	out := &driver{w: w, flush: http.NewResponseController(w)}
-	look := p.look(answer.Headers["Content-Encoding"])
+	look := p.look(in.codings)
+	defer look.stop()
+	out := &driver{w: w, flush: http.NewResponseController(w), holds: look.packed != nil}
 	pin, err := p.cfg.Store.Take(ctx, io.TeeReader(&looked{in, look}, out))
-	if leak := look.end(); leak != nil {
-		err = leak
-	}
 	switch {
 	case errors.Is(err, ErrSecret):
 		p.fail(fmt.Errorf("the answer of %s: %w", a.URL, err))
@@ -124,6 +122,7 @@ func (p *Proxy) deliver(ctx context.Context, w http.ResponseWriter, in *incoming
 		answer.Body, answer.Size = pin.SHA256, pin.Size
 	}
 	p.record(Exchange{a.Request, answer}, a.key, a.turn)
+	out.end()
 }
 
 // unanswered tells a driver that a host did not answer.
@@ -174,11 +173,12 @@ func because(ctx context.Context, err error) error {
 
 // incoming reads a host's answer within its limits.
 type incoming struct {
-	proxy *Proxy
-	body  io.Reader
-	left  int64
-	idle  *time.Timer
-	err   error // of reading
+	proxy   *Proxy
+	body    io.Reader
+	codings []string // as the host names them
+	left    int64
+	idle    *time.Timer
+	err     error // of reading
 }
 
 func (in *incoming) Read(b []byte) (int, error) {
@@ -209,17 +209,32 @@ func (p *Proxy) weigh(n int64) error {
 type driver struct {
 	w     http.ResponseWriter
 	flush *http.ResponseController
+	holds bool   // the last byte back, until end: what came may not be judged yet
+	held  []byte // one at most
 	gone  bool
 }
 
 func (d *driver) Write(b []byte) (int, error) {
-	if d.gone {
+	if !d.holds || len(b) == 0 {
+		d.give(b)
 		return len(b), nil
+	}
+	last := len(b) - 1
+	d.give(append(d.held, b[:last]...))
+	d.held = []byte{b[last]}
+	return len(b), nil
+}
+
+// end gives what was held back.
+func (d *driver) end() { d.give(d.held) }
+
+func (d *driver) give(b []byte) {
+	if d.gone || len(b) == 0 {
+		return
 	}
 	_, err := d.w.Write(b)
 	if err == nil {
 		err = d.flush.Flush()
 	}
 	d.gone = err != nil
-	return len(b), nil
 }

@@ -22,11 +22,12 @@ func (h Hosts) Allow(host, port string) bool {
 	return false
 }
 
-// names reports whether a word is the name of a host on the list.
+// names reports whether a word is the name of a host on the list, or of a domain
+// of one.
 func (h Hosts) names(word string) bool {
 	for _, pattern := range h {
 		name, port, _ := strings.Cut(pattern, ":")
-		if matches(pattern, word, cmp.Or(port, "443")) || name == word {
+		if matches(pattern, word, cmp.Or(port, "443")) || name == word || strings.HasSuffix(name, "."+word) {
 			return true
 		}
 	}

@@ -69,8 +69,7 @@ func (l Limits) withDefaults() Limits {
 // Proxy answers one run of a driver. Its methods may be called at once.
 type Proxy struct {
 	cfg       Config
-	secrets   *strings.Replacer
-	kept      *secret.Set // out of answers; nil where there are no secrets
+	kept      *secret.Set // out of what is recorded; nil where there are no secrets
 	transport *http.Transport
 	jar       *cookiejar.Jar
 	authority *authority
@@ -99,7 +98,7 @@ func New(c Config) (*Proxy, error) {
 		return nil, err
 	}
 	c.Limits = c.Limits.withDefaults()
-	p := &Proxy{cfg: c, secrets: hiding(c.Secrets), kept: lookedFor(c), transport: newTransport(c), jar: jar, authority: a,
+	p := &Proxy{cfg: c, kept: lookedFor(c), transport: newTransport(c), jar: jar, authority: a,
 		known: map[string][]Exchange{}, turns: map[string]int{}, idle: make(chan struct{})}
 	if c.Known != nil {
 		for _, e := range c.Known.Exchanges {

@@ -3,10 +3,7 @@
 package secret
 
 import (
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -31,19 +28,18 @@ type Set struct {
 // counts by itself, too.
 func (s *Set) Add(value []byte) {
 	text := strings.TrimSpace(string(value))
-	all := append(forms(string(value)), forms(text)...)
-	if words := strings.Fields(text); len(words) > 1 {
-		for _, w := range words {
-			if len(w) >= 2*Least {
-				all = append(all, forms(w)...)
-			}
-		}
-	}
+	s.AddWhole(append(Words(text), string(value), text)...)
+}
+
+// AddWhole adds secrets of which no part counts by itself.
+func (s *Set) AddWhole(texts ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range all {
-		if len(f) >= Least && !slices.Contains(s.forms, f) {
-			s.forms = append(s.forms, f)
+	for _, text := range texts {
+		for _, f := range forms(text) {
+			if !slices.Contains(s.forms, f) {
+				s.forms = append(s.forms, f)
+			}
 		}
 	}
 	slices.SortStableFunc(s.forms, func(a, b string) int { return len(b) - len(a) })
@@ -54,24 +50,37 @@ func (s *Set) Add(value []byte) {
 	s.replacer = strings.NewReplacer(pairs...)
 }
 
-// forms are the ways in which a text may stand within another.
-func forms(text string) []string {
-	b := []byte(text)
-	out := []string{text, url.QueryEscape(text), url.PathEscape(text), strings.ReplaceAll(url.QueryEscape(text), "+", "%20"),
-		hex.EncodeToString(b), strings.ToUpper(hex.EncodeToString(b))}
-	if quoted, err := json.Marshal(text); err == nil {
-		out = append(out, strings.Trim(string(quoted), `"`))
+// Words are the parts of a secret that may be secrets by themselves, each of at
+// least twice Least bytes: the texts that JSON holds, but for its names, and the
+// words of anything else that has several.
+func Words(text string) []string {
+	words := strings.Fields(text)
+	var document any
+	switch err := json.Unmarshal([]byte(text), &document); {
+	case err == nil:
+		words = texts(document)
+	case len(words) == 1:
+		return nil
 	}
-	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		for shift := range 3 { // it may begin at any of a group's three bytes
-			coded := enc.EncodeToString(append(make([]byte, shift), b...))
-			first, last := (8*shift+5)/6, 8*(shift+len(b))/6 // letters that it alone decides
-			if first < last {
-				out = append(out, coded[first:last])
-			}
+	return slices.DeleteFunc(words, func(w string) bool { return len(w) < 2*Least })
+}
+
+// texts are those of a JSON document.
+func texts(document any) []string {
+	var out []string
+	switch d := document.(type) {
+	case string:
+		out = append(out, d)
+	case []any:
+		for _, e := range d {
+			out = append(out, texts(e)...)
+		}
+	case map[string]any:
+		for _, e := range d {
+			out = append(out, texts(e)...)
 		}
 	}
-	return slices.DeleteFunc(out, func(f string) bool { return len(f) < Least })
+	return out
 }
 
 // Redact takes every secret out of a text.

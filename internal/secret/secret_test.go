@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -26,6 +27,9 @@ func TestASecretIsHiddenInEveryForm(t *testing.T) {
 		"as it is": key, "query": url.QueryEscape(key), "path": url.PathEscape(key), "hex": hex.EncodeToString([]byte(key)),
 		"json": `s3cr/t\u0026=+key é`, "base64": b64([]byte(key)), "base64 after one": b64([]byte("u" + key)),
 		"base64 in a pair": b64([]byte("me:" + key + "!")), "base64 after two": b64([]byte("ab" + key + "cd")),
+		"path with slashes": "s3cr/t%26%3D%2Bkey%20%C3%A9", "path in lower case": "s3cr/t%26%3d%2bkey%20%c3%a9",
+		"encodeURI": "s3cr/t&=+key%20%C3%A9", "URL in a URL": url.QueryEscape(url.QueryEscape(key)),
+		"json with slashes": `s3cr\/t&=+key é`, "json in ASCII": `s3cr/t\u0026=+key \u00e9`, "HTML": "s3cr/t&amp;=+key é",
 		"base64 of URLs": base64.URLEncoding.EncodeToString([]byte("me:" + key)),
 	} {
 		got := s.Redact("before " + text + " after")
@@ -46,6 +50,25 @@ func TestEachLongWordOfAFileIsASecret(t *testing.T) {
 	s := set("machine data.example.org login scientist password hunter2hunter2\n")
 	if got := s.Redact("401 for hunter2hunter2"); got != "401 for "+Hidden {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestWhatIsSecretByItself(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"":                                       nil,
+		"hunter2hunter2":                         nil, // there are no parts
+		"login me password hunter2hunter2":       {"password", "hunter2hunter2"},
+		`{"a": [{"b": "hunter2hunter2"}, 1]}`:    {"hunter2hunter2"},
+		`{"long_name": "short", "c": true}`:      nil,
+		"{no JSON: hunter2hunter2":               {"hunter2hunter2"},
+		"12345678901":                            nil,
+		`"hunter2hunter2"`:                       {"hunter2hunter2"},
+		"-----BEGIN KEY-----\nMIIEvAIBADANBgk\n": {"-----BEGIN", "KEY-----", "MIIEvAIBADANBgk"},
+	} {
+		if got := Words(text); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q", text, got)
+		}
 	}
 }
 
