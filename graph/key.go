@@ -19,7 +19,7 @@ const KeyVersion = 1
 // change a value, and voids the keys that depend on it.
 const (
 	StagingVersion    = 1
-	ResamplingVersion = 1
+	ResamplingVersion = grid.ResampleVersion
 	MergingVersion    = 1
 )
 

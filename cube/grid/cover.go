@@ -193,8 +193,11 @@ func (m *mapping) row(r float64) float64 {
 }
 
 // col maps a column where both lattices share a CRS.
-func (m *mapping) col(c float64) float64 {
-	return m.wrap((m.dst.X0 + float64(c*m.dst.DX) - m.src.X0) / m.src.DX)
+func (m *mapping) col(c float64) float64 { return m.wrap(m.unwrapped(c)) }
+
+// unwrapped is col with its turns of longitude.
+func (m *mapping) unwrapped(c float64) float64 {
+	return (m.dst.X0 + float64(c*m.dst.DX) - m.src.X0) / m.src.DX
 }
 
 // wrap takes whole turns of longitude off a column.
@@ -203,6 +206,33 @@ func (m *mapping) wrap(c float64) float64 {
 		return c
 	}
 	return c - float64(math.Floor((c-m.from)/m.turn)*m.turn)
+}
+
+// turnOf is how many turns of longitude wrap takes off a column's centre, where
+// both lattices share a CRS.
+func (m *mapping) turnOf(col int64) float64 {
+	if m.turn == 0 {
+		return 0
+	}
+	return math.Floor((m.unwrapped(float64(col)+0.5) - m.from) / m.turn)
+}
+
+// turns cuts a range of columns where another turn of longitude begins. Between
+// CRSs it does not: each place finds its own.
+func (m *mapping) turns(r Range) []Range {
+	if !m.same || m.turn == 0 {
+		return []Range{r}
+	}
+	var out []Range
+	for lo := r.Lo; lo < r.Hi; {
+		hi, turn := lo+1, m.turnOf(lo)
+		for hi < r.Hi && m.turnOf(hi) == turn {
+			hi++
+		}
+		out = append(out, Range{lo, hi})
+		lo = hi
+	}
+	return out
 }
 
 // beside returns the column a whole number of turns away from c that is

@@ -10,7 +10,7 @@ import (
 
 // ResampleVersion changes whenever Resample would give other values for the
 // same input; it belongs in the key of what depends on them.
-const ResampleVersion = 1
+const ResampleVersion = 2
 
 // ErrWindow says that a source's window lacks cells that a destination needs,
 // though the source has them.
@@ -45,7 +45,7 @@ type ResampleOptions struct {
 // value depends on its absolute index and the source's values alone, never on
 // the windows given, and is the same on every architecture: resampling tile
 // by tile gives the same bytes as resampling the whole. Lattices that differ
-// by whole cells are copied.
+// by whole cells, and by whole turns of longitude, are copied.
 //
 // Nodata are left out and the rest weighed anew. Bilinear and cubic give
 // nodata where the source cell under the centre has none, so that they
@@ -84,11 +84,40 @@ func resample(dst, src Raster, method Resampling, opts ResampleOptions) error {
 	if rows, cols := m.scale(0, 0); m.same && max(rows, cols) > maxTaps/8 {
 		return fmt.Errorf("cells of %g × %g from cells of %g × %g: too many of them", dst.Lattice.DX, dst.Lattice.DY, src.Lattice.DX, src.Lattice.DY)
 	}
-	if dr, dc, ok := m.shift(); ok && bytes.Equal(dst.nodata(), src.nodata()) {
+	turns := m.turns(dst.Box.X)
+	if len(turns) < 2 {
+		return resampleTurn(m, dst, src, planes, method, opts)
+	}
+	for _, cols := range turns {
+		part := dst
+		part.Box.X = cols
+		part.Data = make([]byte, int64(planes)*part.Box.Cells()*int64(sizes[dst.DType]))
+		if err := resampleTurn(m, part, src, planes, method, opts); err != nil {
+			return err
+		}
+		paste(dst, part)
+	}
+	return nil
+}
+
+// resampleTurn resamples columns that lie on one turn of longitude.
+func resampleTurn(m *mapping, dst, src Raster, planes int, method Resampling, opts ResampleOptions) error {
+	if dr, dc, ok := m.shift(dst.Box.X.Lo); ok && bytes.Equal(dst.nodata(), src.nodata()) {
 		return copyCells(dst, src, planes, dr, dc, opts.Domain)
 	}
 	fp := newFootprint(m, method, dst.Box, src.Box, opts.Domain)
 	return dispatch(dst, src, planes, fp, opts.MinValid)
+}
+
+// paste puts a part, some of the columns, in its place.
+func paste(dst, part Raster) {
+	size := int64(sizes[dst.DType])
+	row, n := dst.Box.X.Len()*size, part.Box.X.Len()*size
+	at := (part.Box.X.Lo - dst.Box.X.Lo) * size
+	for from := int64(0); from < int64(len(part.Data)); from += n {
+		copy(dst.Data[at:at+n], part.Data[from:])
+		at += row
+	}
 }
 
 // sizes are the bytes of an element of each dtype that can be resampled.
@@ -177,13 +206,13 @@ func (r Raster) planes() (int, error) {
 	return int(int64(len(r.Data)) / (rows * cols * int64(size))), nil
 }
 
-// shift returns by how many rows and columns the lattices differ where that
-// is all by which they do.
-func (m *mapping) shift() (rows, cols int64, ok bool) {
+// shift returns by how many rows and columns the lattices differ, on the turn
+// of longitude that a column lies on, where that is all by which they do.
+func (m *mapping) shift(col int64) (rows, cols int64, ok bool) {
 	if !m.same || !sameSize(m.dst.DX, m.src.DX) || !sameSize(m.dst.DY, m.src.DY) {
 		return 0, 0, false
 	}
-	r, c := m.row(0), (m.dst.X0-m.src.X0)/m.src.DX
+	r, c := m.row(0), (m.dst.X0-m.src.X0)/m.src.DX-float64(m.turnOf(col)*m.turn)
 	nr, nc := math.RoundToEven(r), math.RoundToEven(c)
 	if math.Abs(r-nr) > wholeCells || math.Abs(c-nc) > wholeCells || math.Abs(nr) > MaxIndex || math.Abs(nc) > MaxIndex {
 		return 0, 0, false

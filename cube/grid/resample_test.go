@@ -166,6 +166,48 @@ func allSame(r Raster) bool {
 	return true
 }
 
+// A raster from 0° to 360° serves a grid in the west, on the raster's own
+// lattice too, where cells are copied: a window may lie on one turn of
+// longitude or on two.
+func TestWholeTurnsOfLongitudeAreOne(t *testing.T) {
+	t.Parallel()
+	source := Lattice{"EPSG:4326", 0.25, 0.25, 0, 50}
+	domain := box(0, 12, 0, 1440)
+	for name, from := range map[string]float64{"on its cells": -2, "between its cells": -2.1} {
+		for _, kind := range []struct {
+			dtype  string
+			nodata []byte
+		}{{"float32", nil}, {"int16", []byte{0xf1, 0xd8}}} {
+			for _, method := range Resamplings() {
+				t.Run(fmt.Sprintf("%s/%s/%s", name, kind.dtype, method), func(t *testing.T) {
+					t.Parallel()
+					src := noise(source, domain, kind.dtype, kind.nodata)
+					at := func(turns float64, cols Range) []byte {
+						b := Box{Y: Range{2, 10}, X: cols}
+						dst := Raster{Lattice: source, Box: b, DType: kind.dtype, Nodata: kind.nodata, Data: make([]byte, b.Cells()*int64(sizes[kind.dtype]))}
+						dst.Lattice.X0 = from + turns*360
+						if err := Resample(dst, src, method, ResampleOptions{Domain: domain}); err != nil {
+							t.Fatal(err)
+						}
+						if allSame(dst) {
+							t.Errorf("%g turns away columns %v have one value", turns, cols)
+						}
+						return dst.Data
+					}
+					for _, cols := range []Range{{-20, 6}, {-4, 30}, {9, 20}} {
+						here := at(0, cols)
+						for _, turns := range []float64{-1, 1, 3} {
+							if !bytes.Equal(at(turns, cols), here) {
+								t.Errorf("%g turns away columns %v are others", turns, cols)
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
 func TestResamplingToItsOwnLatticeCopiesEveryBit(t *testing.T) {
 	t.Parallel()
 	l := Lattice{"EPSG:4326", 0.0027777777777778, 0.0021, -105.9, 40.6}
