@@ -290,66 +290,6 @@ func TestWhatAServerSaysOfTheWholeIsHeldAgainstIt(t *testing.T) {
 	}
 }
 
-func TestABusyServerIsLeftAloneForAsLongAsItAsks(t *testing.T) {
-	t.Parallel()
-	var first time.Time
-	uri, asked := server(t, func(w http.ResponseWriter, r *http.Request) {
-		if first.IsZero() {
-			first = time.Now()
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(429)
-			return
-		}
-		if time.Since(first) < time.Second {
-			t.Error("asked too soon")
-		}
-		serveRaster(w, r)
-	})
-	c := quick(Config{Dir: t.TempDir()})
-	c.waits.longer = time.Minute
-	wantRaster(t, c, uri)
-	if asked.Load() != 2 {
-		t.Errorf("asked %d times", asked.Load())
-	}
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for text, want := range map[string]time.Duration{"": 0, "7": 7 * time.Second, "-7": 0, "x": 0, "99999999999999999999": 0,
-		"Fri, 02 Jan 2026 03:05:05 GMT": time.Minute, "Fri, 02 Jan 2025 03:05:05 GMT": 0} {
-		if got := retryAfter(text, now); got != want {
-			t.Errorf("%q: got %v, want %v", text, got, want)
-		}
-	}
-}
-
-func TestAServerMayNotAskToBeLeftAloneForEver(t *testing.T) {
-	t.Parallel()
-	uri, asked := server(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Retry-After", "86400")
-		w.WriteHeader(503)
-	})
-	c := quick(Config{Dir: t.TempDir()})
-	c.waits.longer = time.Millisecond
-	if _, err := c.Pin(t.Context(), "", Want{URI: uri}); err == nil || asked.Load() != attempts {
-		t.Errorf("got %v, asked %d times", err, asked.Load())
-	}
-}
-
-func TestADripIsGivenUp(t *testing.T) {
-	t.Parallel()
-	uri, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
-		for r.Context().Err() == nil {
-			fmt.Fprint(w, "x")
-			w.(http.Flusher).Flush()
-			time.Sleep(5 * time.Millisecond)
-		}
-	})
-	c := quick(Config{Dir: t.TempDir()})
-	c.waits.window = 50 * time.Millisecond
-	if _, err := c.Pin(t.Context(), "", Want{URI: uri}); err == nil || !strings.Contains(err.Error(), "too slow") {
-		t.Errorf("got %v", err)
-	}
-	checkEmpty(t, c)
-}
-
 func TestASourceMayNotOutgrowItsOwnLimit(t *testing.T) {
 	t.Parallel()
 	uri, _ := server(t, func(w http.ResponseWriter, r *http.Request) {

@@ -124,44 +124,6 @@ func TestCompressedBytesAreKeptAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestATrickleIsWaitedForAndSilenceIsNot(t *testing.T) {
-	t.Parallel()
-	text := "a raster that comes slowly"
-	uri, asked := server(t, func(w http.ResponseWriter, r *http.Request) {
-		for i := range len(text) {
-			fmt.Fprint(w, text[i:i+1])
-			w.(http.Flusher).Flush()
-			time.Sleep(40 * time.Millisecond) // all of it takes longer than the idle time
-		}
-	})
-	cache := quick(Config{Dir: t.TempDir()})
-	if p, err := cache.Pin(t.Context(), "", Want{URI: uri}); err != nil || p.SHA256 != graph.Sum([]byte(text)) || asked.Load() != 1 {
-		t.Errorf("trickle: %v %v, asked %d times", p, err, asked.Load())
-	}
-	uri, asked = server(t, func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, "a part")
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-	})
-	silent := quick(Config{Dir: t.TempDir()})
-	_, err := silent.Pin(t.Context(), "", Want{URI: uri})
-	if err == nil || !strings.Contains(err.Error(), "nothing came for 300ms") || asked.Load() != attempts {
-		t.Errorf("silence: %v, asked %d times", err, asked.Load())
-	}
-	checkEmpty(t, silent)
-}
-
-func TestAServerThatNeverAnswersIsGivenUp(t *testing.T) {
-	t.Parallel()
-	uri, _ := server(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	c := quick(Config{Dir: t.TempDir()})
-	c.waits.header = 50 * time.Millisecond
-	c.client = newClient(c.waits)
-	if _, err := c.Pin(t.Context(), "", Want{URI: uri}); err == nil || !strings.Contains(err.Error(), "timeout") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestARedirectNeverLeavesHTTPS(t *testing.T) {
 	t.Parallel()
 	plain, asked := server(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "raster") })
@@ -233,21 +195,6 @@ func TestOtherBytesThanPinnedAreKeptUnderTheirOwnName(t *testing.T) {
 	}
 	if _, ok := c.Path(want); ok {
 		t.Error("it is kept as what it should have been")
-	}
-}
-
-func TestAFetchEndsBetweenAttemptsToo(t *testing.T) {
-	t.Parallel()
-	cause := errors.New("enough")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	uri, asked := server(t, func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(503)
-		time.AfterFunc(20*time.Millisecond, func() { cancel(cause) })
-	})
-	c := quick(Config{Dir: t.TempDir()})
-	c.waits.pause = time.Minute
-	if _, err := c.Pin(ctx, "", Want{URI: uri}); !errors.Is(err, cause) || asked.Load() != 1 {
-		t.Errorf("got %v, asked %d times", err, asked.Load())
 	}
 }
 
