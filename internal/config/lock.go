@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
-	"github.com/cubebuild/cube/internal/wholefile"
 	"github.com/cubebuild/cube/internal/yamlfile"
 )
 
@@ -30,6 +28,8 @@ type Lock struct {
 	Imports map[string]graph.Import // by variable
 	Holds   map[string]graph.Import // by variable; versions that are used whatever their producers would make
 	Salts   map[string]int          // by instance; raised by cube bump
+
+	loaded []byte // what the file said, empty where there was none; nil where the lock was never loaded
 }
 
 // LockedImage pins an image, on each platform that it was locked for.
@@ -94,14 +94,19 @@ func LoadLock(path string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	return ParseLock(path, data)
+	l, err := ParseLock(path, data)
+	if err == nil {
+		l.loaded = data
+	}
+	return l, err
 }
 
 // LoadLockOrNew is LoadLock, and an empty lock where there is none.
 func LoadLockOrNew(path string) (*Lock, error) {
 	l, err := LoadLock(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return NewLock(), nil
+		l, err = NewLock(), nil
+		l.loaded = []byte{}
 	}
 	return l, err
 }
@@ -382,20 +387,4 @@ func (l *Lock) Encode() ([]byte, error) {
 		root.Set(s.key, yamlfile.FromJSON(tree))
 	}
 	return append([]byte(lockHeader), yamlfile.Encode(root)...), nil
-}
-
-// Write writes the lock to a file, atomically and durably. A lock that says
-// the same already is left as it is.
-func (l *Lock) Write(path string) error {
-	data, err := l.Encode()
-	if err != nil {
-		return err
-	}
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
-		return nil
-	}
-	if err := wholefile.Write(path, data); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
@@ -56,7 +57,7 @@ func TestALockIsReadAsItWasWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Lock{})); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	}
@@ -124,4 +125,84 @@ func TestWrongLocksAreRefused(t *testing.T) {
 		b.WriteString(err.Error() + "\n")
 	}
 	golden(t, "testdata/locks.err", b.String())
+}
+
+// A build that fetches or makes images for minutes writes the lock that it
+// loaded at first. What was bumped, held or imported meanwhile stays.
+func TestWritingALockKeepsWhatOthersWroteMeanwhile(t *testing.T) {
+	t.Parallel()
+	full := fullLock()
+	blur := full.Holds["slope"]
+	blur.Spec.Name = "blur"
+	for name, c := range map[string]struct {
+		before         *Lock
+		others, change func(*Lock)
+		want           func(*Lock)
+	}{
+		"a bump beside a pin": {full,
+			func(l *Lock) { l.Salts["slope"]++ },
+			func(l *Lock) { l.Sources["new"] = full.Sources["dem"] },
+			func(l *Lock) { l.Salts["slope"]++; l.Sources["new"] = full.Sources["dem"] }},
+		"a hold and an import beside nothing": {full,
+			func(l *Lock) { l.Holds["blur"] = blur; delete(l.Imports, "cover") },
+			func(l *Lock) {},
+			func(l *Lock) { l.Holds["blur"] = blur; delete(l.Imports, "cover") }},
+		"the first pins of two": {nil,
+			func(l *Lock) { l.Salts["slope"] = 1 },
+			func(l *Lock) { l.Holds["slope"] = full.Holds["slope"] },
+			func(l *Lock) { l.Salts["slope"], l.Holds["slope"] = 1, full.Holds["slope"] }},
+		"one entry that both change": {full,
+			func(l *Lock) { l.Salts["slope"] = 9 },
+			func(l *Lock) { delete(l.Salts, "slope") },
+			func(l *Lock) { delete(l.Salts, "slope") }},
+		"another platform of an image": {full,
+			func(l *Lock) { l.Salts["blur"] = 1 },
+			func(l *Lock) { pinAnother(l) },
+			func(l *Lock) { l.Salts["blur"] = 1; pinAnother(l) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), LockName)
+			want := NewLock()
+			if c.before != nil {
+				if err := c.before.Write(path); err != nil {
+					t.Fatal(err)
+				}
+				want = loaded(t, path)
+			}
+			mine, theirs := loaded(t, path), loaded(t, path)
+			c.others(theirs)
+			c.change(mine)
+			c.want(want)
+			for range 2 { // writing again changes nothing
+				for _, l := range []*Lock{theirs, mine} {
+					if err := l.Write(path); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if diff := cmp.Diff(string(encoded(t, want)), string(encoded(t, loaded(t, path)))); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func loaded(t *testing.T, path string) *Lock {
+	t.Helper()
+	l, err := LoadLockOrNew(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// pinAnother pins an image where it is pinned already, as Prepare does.
+func pinAnother(l *Lock) {
+	for _, im := range l.Images {
+		for _, pin := range im.Platforms {
+			im.Platforms["linux/riscv64"] = pin
+			return
+		}
+	}
 }
