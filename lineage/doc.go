@@ -8,14 +8,22 @@
 //	run.json         the [Run], written when the run begins (status "running")
 //	                 and replaced in one step when it ends
 //	vertices.ndjson  a line for each [Vertex] that did something, durable when
-//	                 Writer.Vertex returns
+//	                 Writer.Vertex returns, as are all lines before it of the
+//	                 next two
 //	bases.ndjson     a line for each vertex of which an action ran, before the
 //	                 action's: its [Basis]
-//	actions.ndjson   a line for each [Action] that ran; it survives the death
-//	                 of the process, not that of the machine, before the end
+//	actions.ndjson   a line for each [Action] that ran, before its result can be
+//	                 found; it survives the death of the process at once, and
+//	                 that of the machine once a vertex or the run has ended
 //	log              what the producers printed, all actions in one file
 //
 // There is no file for each tile. A run that did nothing leaves no folder.
+//
+// A result that a cube has is on record, wherever the process that made it was
+// killed. The reverse need not be: killed between the two, or without room for the
+// result, a run has the record of an action that the next one does again, and
+// records again. A second line of an action in the same run says that its values
+// are not those of the result that is there.
 //
 // run.json is an object {"format": "cube-run", "version": 1, "run": {…}}. A
 // line of the .ndjson files is {"digest": "sha256:…", "vertex": {…}} or

@@ -22,7 +22,6 @@ const (
 	Cancelled   Status = "cancelled"   // stopped by a person
 	Interrupted Status = "interrupted" // a run whose process died; never written, inferred
 	Lost        Status = "lost"        // an action whose end nobody saw
-	Hit         Status = "hit"         // an action whose result was there
 )
 
 // Run is one command that changed the cube.

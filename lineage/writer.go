@@ -153,8 +153,8 @@ func (w *Writer) Action(a Action) error {
 	return w.actions.append(line)
 }
 
-// Vertex records a vertex, durably: it is to be called before a head shows
-// what the vertex made.
+// Vertex records a vertex, durably, and with it what was recorded of actions: it is
+// to be called before a head shows what the vertex made.
 func (w *Writer) Vertex(v Vertex) error {
 	v.Run = w.run.ID
 	v.Sources = slices.Clone(v.Sources)
@@ -177,7 +177,21 @@ func (w *Writer) Vertex(v Vertex) error {
 	if err := w.vertices.append(line); err != nil {
 		return err
 	}
-	return w.vertices.f.Sync()
+	if err := syncAll(&w.vertices, &w.bases, &w.actions); err != nil {
+		return fmt.Errorf("record run %s: %w", w.run.ID, err)
+	}
+	return nil
+}
+
+// syncAll makes what was appended to files durable; the disk does them together.
+func syncAll(files ...*appendFile) error {
+	var g errgroup.Group
+	for _, a := range files {
+		if a.dirty {
+			g.Go(a.sync)
+		}
+	}
+	return g.Wait()
 }
 
 // Basis records what the actions of a vertex have in common. It is to be called
@@ -233,15 +247,12 @@ func (w *Writer) End(status Status, counts Counts, cause error) error {
 // seal makes what was written durable and says so in run.json.
 func (w *Writer) seal() error {
 	w.run.Files = map[string]FileSum{}
-	var g errgroup.Group // the disk does them together
 	for name, a := range map[string]*appendFile{verticesFile: &w.vertices, basesFile: &w.bases, actionsFile: &w.actions, logFile: &w.log} {
-		if a.f == nil {
-			continue
+		if a.f != nil {
+			w.run.Files[name] = FileSum{a.size, graph.Digest(a.sum.Sum(nil))}
 		}
-		g.Go(a.f.Sync)
-		w.run.Files[name] = FileSum{a.size, graph.Digest(a.sum.Sum(nil))}
 	}
-	if err := g.Wait(); err != nil {
+	if err := syncAll(&w.vertices, &w.bases, &w.actions, &w.log); err != nil {
 		return fmt.Errorf("record run %s: %w", w.run.ID, err)
 	}
 	if err := w.writeRun(); err != nil {
@@ -281,14 +292,15 @@ func marshal(v any) ([]byte, error) {
 
 // appendFile is a file that only grows, by whole records, with its digest.
 type appendFile struct {
-	f    *os.File
-	size int64
-	sum  hash.Hash
+	f     *os.File
+	size  int64
+	sum   hash.Hash
+	dirty bool // since it was synced
 }
 
 func (a *appendFile) open(path string) (err error) {
 	a.f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o666)
-	a.sum = sha256.New()
+	a.sum, a.dirty = sha256.New(), err == nil
 	return err
 }
 
@@ -299,6 +311,15 @@ func (a *appendFile) append(b []byte) error {
 	}
 	a.size += int64(len(b))
 	a.sum.Write(b)
+	a.dirty = true
+	return nil
+}
+
+func (a *appendFile) sync() error {
+	if err := a.f.Sync(); err != nil {
+		return err
+	}
+	a.dirty = false
 	return nil
 }
 

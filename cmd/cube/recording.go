@@ -77,7 +77,7 @@ func (r *recording) event(e solve.Event) error {
 			go r.begin()
 		}
 		return nil
-	case solve.Retried:
+	case solve.Retried, solve.Concluded:
 	case solve.TileDone:
 		if e.Outcome == solve.Hit || e.Repeated {
 			return nil
@@ -93,7 +93,10 @@ func (r *recording) event(e solve.Event) error {
 	if err := r.begin(); err != nil {
 		return err
 	}
-	r.events.Event(e)
+	err := r.events.Event(e)
+	if _, ok := e.(solve.Concluded); ok {
+		return err // what is on record may be kept, whatever else is not
+	}
 	return r.events.Err()
 }
 

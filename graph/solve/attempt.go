@@ -8,6 +8,7 @@ import (
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube/deadletter"
+	"github.com/cubebuild/cube/graph"
 )
 
 // Attempt is one that failed.
@@ -49,7 +50,7 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 		result, f, err := b.attempt(ctx, j, action, &done)
 		if lost := (*LostError)(nil); ctx.Err() == nil && errors.As(err, &lost) {
 			done.Outcome, done.Err = Lost, fmt.Errorf("it was %w, the last of %d times: whatever runs it comes to an end", lost, done.Losses)
-			return done, b.bury(j, action.Limits, deadletter.Failure{Kind: deadletter.Lost, Detail: done.Err.Error()}, &done)
+			return done, b.fail(ctx, j, action.Limits, deadletter.Failure{Kind: deadletter.Lost, Detail: done.Err.Error()}, &done)
 		}
 		if err != nil {
 			return done, err
@@ -71,7 +72,7 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 				b.sched.stop() // before there is room for another one
 			}
 			done.Outcome, done.Err = Failed, f
-			return done, errors.Join(b.bury(j, action.Limits, failureOf(f), &done), b.rememberFailure(ctx, j, f, done.Log))
+			return done, b.fail(ctx, j, action.Limits, failureOf(f), &done)
 		}
 		action.Limits.Memory = memory
 		b.emit(Retried{Vertex: j.Vertex, Tile: j.tile, Action: j.id, Attempt: done.Attempts, Err: f, Pause: pause})
@@ -107,6 +108,24 @@ func (b *build) attempt(ctx context.Context, j *job, action containers.Action, d
 	a.Wall, a.Log = time.Since(a.Started), done.Log[max(0, len(done.Log)-attemptLog):]
 	done.Failed = append(done.Failed, a)
 	return nil, a.Failure, nil
+}
+
+// conclude tells what came of an action, before any of it is kept.
+func (b *build) conclude(done *TileDone) error {
+	done.Wall = time.Since(done.Started)
+	if err := b.emit(Concluded{*done}); err != nil {
+		return err
+	}
+	done.Concluded = true
+	return nil
+}
+
+// fail keeps that an action failed, or was lost.
+func (b *build) fail(ctx context.Context, j *job, limits graph.Resources, f deadletter.Failure, done *TileDone) error {
+	if err := b.conclude(done); err != nil {
+		return err
+	}
+	return errors.Join(b.bury(j, limits, f, done), b.rememberFailure(ctx, j, f, done.Log))
 }
 
 // given is how many bytes the windows of a tile hold.

@@ -9,9 +9,9 @@ import (
 	"github.com/cubebuild/cube/graph/solve/resource"
 )
 
-// Event is something that a build did: one of [Planned], [Started], [TileDone],
-// [Retried], [VertexDone] or [Waiting]. One stream feeds every display and the
-// lineage. Events arrive one at a time.
+// Event is something that a build did: one of [Planned], [Started], [Concluded],
+// [TileDone], [Retried], [VertexDone] or [Waiting]. One stream feeds every display
+// and the lineage. Events arrive one at a time.
 type Event interface{ event() }
 
 // Planned is the first event: what is there to do, before any of it is.
@@ -49,6 +49,14 @@ type Retried struct {
 	Pause   time.Duration
 	Lost    bool // Err is a LostError: the attempt is begun again and is not another one
 }
+
+// Concluded says what came of an action that was tried to its end, before anything
+// is kept by which a later build goes: its result, that it is known to fail, its
+// dead letter. So whoever records it has a record of each of these, wherever the
+// build is killed; of an action that is killed between the two there is a record,
+// and it runs again. Where Config.Events returns an error for it nothing is kept: the
+// error is to be of this record alone.
+type Concluded struct{ TileDone }
 
 // Outcome says what became of a tile.
 type Outcome int
@@ -96,6 +104,7 @@ type TileDone struct {
 	Log        []byte
 	Err        error
 	Repeated   bool // Failed or Lost, and reported from an earlier run without running again
+	Concluded  bool // a Concluded has said all of it but Disagrees
 	// Disagrees says that another build made other values for the same action:
 	// the producer is not deterministic. The values that were there first stay.
 	Disagrees bool
@@ -139,6 +148,7 @@ func (c Count) Sum() int64 { return c.Hit + c.Ran + c.Failed + c.Blocked + c.Los
 
 func (Planned) event()    {}
 func (Started) event()    {}
+func (Concluded) event()  {}
 func (Waiting) event()    {}
 func (Retried) event()    {}
 func (TileDone) event()   {}

@@ -10,6 +10,7 @@ import (
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/cas"
+	"github.com/cubebuild/cube/cube/deadletter"
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 )
@@ -257,12 +258,13 @@ func (b *build) knownFailure(j *job) (TileDone, bool, error) {
 }
 
 // rememberFailure keeps an exit 65 for the next time. Other failures may pass.
-func (b *build) rememberFailure(ctx context.Context, j *job, f *containers.Failure, log []byte) error {
-	if f.Kind != containers.FailedBadInput {
+func (b *build) rememberFailure(ctx context.Context, j *job, f deadletter.Failure, log []byte) error {
+	kind := containers.FailureKind(f.Kind)
+	if kind != containers.FailedBadInput {
 		return nil
 	}
 	results := b.Cube.Results()
-	value, err := json.Marshal(failureRecord{f.Kind, f.Code, f.Detail, log})
+	value, err := json.Marshal(failureRecord{kind, f.Code, f.Detail, log})
 	if err != nil {
 		return err
 	}

@@ -248,19 +248,20 @@ func newBuild(ws *graph.Workspace, plan *graph.Plan, c Config) (*build, error) {
 	return b, nil
 }
 
-// emit passes an event on. Its error ends the build, whether or not the caller
-// looks at it.
+// emit passes an event on, and returns the error that it led to. That ends the
+// build, whether or not the caller looks at it.
 func (b *build) emit(e Event) error {
 	if b.Events == nil {
 		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.Events(e); err != nil && b.eventErr == nil {
+	err := b.Events(e)
+	if err != nil && b.eventErr == nil {
 		b.eventErr = err
 		b.sched.stop()
 	}
-	return b.eventErr
+	return err
 }
 
 // work runs tasks until none is left, one fails without KeepGoing, or ctx ends.

@@ -364,8 +364,8 @@ func (b *build) runMerge(ctx context.Context, j *job, done TileDone) (TileDone, 
 	done.Attempts = 1
 	if err := cube.Merge(o.Spec.Merge, o.Spec.DType, o.Spec.Fill, dst, j.values); err != nil {
 		err = j.conflict(err)
-		done.Outcome, done.Err, done.Wall = Failed, err, time.Since(done.Started)
-		return done, b.bury(j, graph.Resources{}, deadletter.Failure{Kind: deadletter.Merge, Detail: err.Error()}, &done)
+		done.Outcome, done.Err = Failed, err
+		return done, b.fail(ctx, j, graph.Resources{}, deadletter.Failure{Kind: deadletter.Merge, Detail: err.Error()}, &done)
 	}
 	err := b.commit(ctx, j, &containers.Result{Outputs: map[string]containers.Output{o.Role: {Values: dst}}}, &done)
 	done.Wall = time.Since(done.Started)
@@ -438,8 +438,8 @@ func (b *build) sources(ctx context.Context, j *job) (files []containers.SourceF
 	return files, nil
 }
 
-// commit stores the outputs of an action as one result. Where another build
-// committed first, its result is adopted.
+// commit stores the outputs of an action as one result, which nobody finds before
+// it was told. Where another build committed first, its result is adopted.
 func (b *build) commit(ctx context.Context, j *job, result *containers.Result, done *TileDone) error {
 	rec := &record{Version: recordVersion, Outputs: make([]recordOutput, 0, len(j.Outputs))}
 	done.Outputs = make(map[string]graph.Digest, len(j.Outputs))
@@ -452,7 +452,10 @@ func (b *build) commit(ctx context.Context, j *job, result *containers.Result, d
 		done.Outputs[o.Role] = digest
 		done.Written += out.size()
 	}
-	won, err := b.store(ctx, j, rec)
+	if err := b.conclude(done); err != nil {
+		return err
+	}
+	won, err := b.store(context.WithoutCancel(ctx), j, rec) // what is on record is kept
 	if err != nil {
 		return err
 	}

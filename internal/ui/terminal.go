@@ -105,6 +105,9 @@ func (t *Terminal) endStep(now time.Time) {
 
 // Event implements Display.
 func (t *Terminal) Event(e solve.Event) error {
+	if _, ok := e.(solve.Concluded); ok {
+		return nil // whether it is kept is no matter of terminals
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.build.Event(e)

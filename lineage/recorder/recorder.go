@@ -63,12 +63,13 @@ func (r *Recorder) Err() error {
 // maxErrors bounds what Err holds.
 const maxErrors = 10
 
-func (r *Recorder) note(err error) {
+func (r *Recorder) note(err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil && len(r.errs) < maxErrors {
 		r.errs = append(r.errs, err)
 	}
+	return err
 }
 
 // Log is for [solve.Config.Log]: what an action prints is recorded while it
@@ -101,21 +102,28 @@ func (l *log) Close() error {
 	return nil
 }
 
-// Event records what an event tells.
-func (r *Recorder) Event(e solve.Event) {
+// Event records what an event tells, and says why it cannot, as Err does from then
+// on.
+func (r *Recorder) Event(e solve.Event) error {
 	switch e := e.(type) {
 	case solve.Retried:
-		r.retried(e)
+		return r.note(r.retried(e))
+	case solve.Concluded:
+		return r.note(r.action(e.TileDone))
 	case solve.TileDone:
+		if e.Concluded && !e.Disagrees {
+			return nil // on record
+		}
 		if (e.Outcome == solve.Ran || e.Outcome == solve.Cancelled || e.Outcome.Unmade()) && !e.Repeated && !e.Action.IsZero() {
-			r.action(e)
+			return r.note(r.action(e))
 		}
 	case solve.VertexDone:
 		r.count(e.Count)
 		if !e.Shown && e.Count.Sum() > e.Count.Blocked {
-			r.note(r.w.Vertex(r.vertex(e)))
+			return r.note(r.w.Vertex(r.vertex(e)))
 		}
 	}
+	return nil
 }
 
 func (r *Recorder) count(c solve.Count) {
@@ -131,16 +139,19 @@ func counts(c solve.Count) lineage.Counts {
 }
 
 // basis records, once, what the actions of a vertex have in common.
-func (r *Recorder) basis(e solve.TileDone) {
+func (r *Recorder) basis(e solve.TileDone) error {
 	if e.Shared == nil || r.based[e.Vertex] {
-		return
+		return nil
 	}
-	r.based[e.Vertex] = true
-	r.note(r.w.Basis(lineage.Basis{Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Basis: e.Vertex.Basis(*e.Shared)}))
+	err := r.w.Basis(lineage.Basis{Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Basis: e.Vertex.Basis(*e.Shared)})
+	r.based[e.Vertex] = err == nil
+	return err
 }
 
-func (r *Recorder) action(e solve.TileDone) {
-	r.basis(e)
+func (r *Recorder) action(e solve.TileDone) error {
+	if err := r.basis(e); err != nil {
+		return err
+	}
 	a := lineage.Action{
 		ID: e.Action, Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Tile: e.Tile.Box,
 		Started: e.Started, Status: lineage.Succeeded, Attempts: e.Attempts, Losses: e.Losses, Windows: e.Windows, Parts: e.Parts, Outputs: e.Outputs,
@@ -164,7 +175,7 @@ func (r *Recorder) action(e solve.TileDone) {
 	}
 	r.earlier(&a, e)
 	r.ended(e.Action)
-	r.note(r.w.Action(a))
+	return r.w.Action(a)
 }
 
 // earlier adds the attempts that failed.
@@ -179,12 +190,12 @@ func (r *Recorder) earlier(a *lineage.Action, e solve.TileDone) {
 }
 
 // retried parts what an attempt printed from what the next one will.
-func (r *Recorder) retried(e solve.Retried) {
+func (r *Recorder) retried(e solve.Retried) error {
 	line := fmt.Appendf(nil, "[attempt %d: %v]\n", e.Attempt, e.Err)
 	if r.ended(e.Action) {
 		line = append([]byte{'\n'}, line...)
 	}
-	r.note(r.w.AppendLog(e.Action, line))
+	return r.w.AppendLog(e.Action, line)
 }
 
 // ended forgets how an action's print ended, and reports whether that was within

@@ -140,6 +140,29 @@ func TestABuildsEventsBecomeItsLineage(t *testing.T) {
 	}
 }
 
+func TestAnActionIsOnRecordOnceAndAgainWhereItsResultIsAnother(t *testing.T) {
+	t.Parallel()
+	runs := t.TempDir()
+	ws, dem, _ := plan()
+	w := lineage.Create(runs, lineage.Run{Started: noon}, lineage.Options{})
+	r := New(w, Config{Workspace: ws})
+	for _, disagrees := range []bool{false, true} {
+		done := solve.TileDone{Vertex: dem, Outcome: solve.Ran, Action: digest(fmt.Sprint(disagrees)), Started: noon, Attempts: 1}
+		must(t, r.Event(solve.Concluded{TileDone: done}))
+		done.Concluded, done.Disagrees = true, disagrees
+		must(t, r.Event(done))
+	}
+	must(t, w.End(lineage.Succeeded, r.Counts(), nil))
+	var reasons []string
+	for a, err := range lineage.Open(runs).Actions(w.ID()) {
+		must(t, err)
+		reasons = append(reasons, a.Reason)
+	}
+	if len(reasons) != 3 || reasons[0]+reasons[1] != "" || reasons[2] == "" {
+		t.Errorf("%d records, with the reasons %q", len(reasons), reasons)
+	}
+}
+
 func TestABuildWithNothingToDoLeavesNothing(t *testing.T) {
 	t.Parallel()
 	runs := filepath.Join(t.TempDir(), "runs")

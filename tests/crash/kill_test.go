@@ -133,6 +133,12 @@ func TestABuildKilledAtAnyMomentIsFinishedByTheNext(t *testing.T) {
 // that does not make all as if nothing had been.
 func (w *workspace) recovers(killed []*engine, want result) {
 	w.t.Helper()
+	results, before := w.results(), w.succeeded()
+	for id := range results {
+		if before[id.Hex()] == 0 {
+			w.t.Errorf("result %s has no record", id.Short())
+		}
+	}
 	e := w.start("build")
 	if code := e.wait(); code != 0 {
 		w.t.Fatalf("build after a kill: exit %d\n%s", code, e.output())
@@ -141,14 +147,17 @@ func (w *workspace) recovers(killed []*engine, want result) {
 	w.wants(want)
 	w.sound()
 	done := w.succeeded()
-	for id, n := range done {
-		if n > 1 {
-			w.t.Errorf("action %s was done %d times though its result was there", id[:12], n)
+	for id := range results {
+		if id := id.Hex(); done[id] > before[id] {
+			w.t.Errorf("action %s was done again though its result was there", id[:12])
 		}
 	}
-	// A result may be there that its killed engine had no time to record.
-	if least := w.size.actions() - len(killed)*(runtime.NumCPU()+1); len(done) < least {
-		w.t.Errorf("%d actions are on record, want at least %d", len(done), least)
+	// An action may be on record whose killed engine had no time to keep its result.
+	if n := len(before) - len(results); n > len(killed)*(runtime.NumCPU()+1) {
+		w.t.Errorf("%d actions were on record without a result", n)
+	}
+	if len(done) != w.size.actions() {
+		w.t.Errorf("%d actions are on record, want %d", len(done), w.size.actions())
 	}
 }
 

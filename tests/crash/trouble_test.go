@@ -122,7 +122,7 @@ type life struct {
 	took    time.Duration // by a calm build
 	engines []*engine     // of all rounds
 	forgot  int           // how often results may have been taken away
-	killed  int           // engines, or as good as that
+	stopped int           // engines that ended before all was done
 
 	mu      sync.Mutex
 	log     []string
@@ -250,8 +250,8 @@ func (l *life) wait(running []*building, d time.Duration) {
 // over looks at how a build ended.
 func (l *life) over(b *building) {
 	l.note("%d ended: %v", b.pid(), b.cmd.ProcessState)
-	if b.cmd.ProcessState.ExitCode() < 0 {
-		l.killed++
+	if b.cmd.ProcessState.ExitCode() != b.good {
+		l.stopped++
 	}
 	if out := b.output(); strings.Contains(out, "goroutine ") {
 		l.t.Errorf("it panicked:\n%s", out)

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/lineage"
 	"github.com/cubebuild/cube/tests/program"
 )
@@ -386,6 +387,26 @@ func (w *workspace) succeeded() map[string]int {
 		}
 	}
 	return count
+}
+
+// results are the actions that the cube has a result of, as far as there is a cube.
+func (w *workspace) results() map[graph.ActionID]bool {
+	w.t.Helper()
+	found := map[graph.ActionID]bool{}
+	c, err := cube.Open(w.dir, cube.Config{})
+	if errors.Is(err, cube.ErrNotCube) {
+		return found
+	}
+	w.must(err)
+	defer c.Close()
+	w.must(c.Results().Range(w.t.Context(), func(id graph.Digest, value []byte) error {
+		var result struct{ V int }
+		if len(value) > len(id) && json.Unmarshal(value, &result) == nil && result.V > 0 { // no alias, no failure
+			found[id] = true
+		}
+		return nil
+	}))
+	return found
 }
 
 // wantsOnce fails the test where an action was done twice, or another number
