@@ -362,7 +362,7 @@ func (r reader) checkNames(f *File) {
 	grids, sources, secrets := gridNames(f), sourceNames(f), secretNames(f)
 	for _, s := range f.Sources {
 		for _, name := range SecretsOf(s.URI) {
-			r.known(root.At("sources", s.Name, "uri"), "secret", name, secrets)
+			r.knownSecret(root.At("sources", s.Name, "uri"), name, secrets)
 		}
 	}
 	for _, g := range f.Grids {
@@ -383,7 +383,7 @@ func (r reader) checkNames(f *File) {
 			r.known(n.At("sources", role), "source", p.Sources[role], sources)
 		}
 		for _, role := range slices.Sorted(maps.Keys(p.Secrets)) {
-			r.known(n.At("secrets", role), "secret", p.Secrets[role], secrets)
+			r.knownSecret(n.At("secrets", role), p.Secrets[role], secrets)
 		}
 	}
 }
@@ -394,6 +394,15 @@ func (r reader) known(n *yamlfile.Node, what, name string, choices []string) {
 	if n != nil && name != "" && !slices.Contains(choices, name) {
 		r.Unknown(n, what, name, choices)
 	}
+}
+
+// knownSecret is known for a secret; where there is none, it says how to name one.
+func (r reader) knownSecret(n *yamlfile.Node, name string, secrets []string) {
+	if len(secrets) > 0 || name == "" {
+		r.known(n, "secret", name, secrets)
+		return
+	}
+	r.Errorf(n, "unknown secret %q", clip(name)).Hint = "say where its value is: secrets: {" + clip(name) + ": {env: NAME_OF_A_VARIABLE}}"
 }
 
 func gridNames(f *File) []string {

@@ -51,7 +51,7 @@ func (p *ProducerFile) decode() error {
 	p.command()
 	if r.Len() == 0 {
 		for _, problem := range checkManifest(*m) {
-			r.Errorf(root.At(problem.path...), "%s", problem.message).Hint = problem.hint
+			r.Errorf(p.node(problem.path), "%s", problem.message).Hint = problem.hint
 		}
 	}
 	if r.Len() == 0 {
@@ -98,6 +98,15 @@ func (r reader) output(n *yamlfile.Node) graph.VarSpec {
 		"standard_name": yamlfile.Into(&v.Standard, r.String),
 	}, "variable")
 	return v
+}
+
+// node is the place of a manifest's key. The command may be the image's.
+func (p *ProducerFile) node(path []string) *yamlfile.Node {
+	root := p.doc.Root
+	if image := root.Get("image"); path[0] == "command" && root.Get("command") == nil && image.Get("command") != nil {
+		root = image
+	}
+	return root.At(path...)
 }
 
 // need reads one entry of needs.

@@ -35,7 +35,7 @@ func (f *File) Set(override string) error {
 	}
 	changed := *f
 	changed.doc = f.doc.Clone()
-	if err := put(changed.doc.Root, path, value, nil); err != nil {
+	if err := put(changed.doc.Root, keyNodes(path, value), value, nil); err != nil {
 		return err
 	}
 	if err := changed.decode(); err != nil {
@@ -59,15 +59,32 @@ func setError(override string, col int, hint, format string, args ...any) *yamlf
 		Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
+// pathKey is a key of an override's path, and where it stands in characters.
+type pathKey struct {
+	key           string
+	column, width int
+}
+
+// keyNodes are the keys of a path, with their places in the override.
+func keyNodes(path []pathKey, value *yamlfile.Node) []*yamlfile.Node {
+	nodes := make([]*yamlfile.Node, len(path))
+	for i, k := range path {
+		nodes[i] = value.Beside(k.key, k.column, k.width)
+	}
+	return nodes
+}
+
 // setPath splits an override into its path and where its value begins.
-func setPath(override string) (path []string, value int, err error) {
+func setPath(override string) (path []pathKey, value int, err error) {
 	rest := override
 	for {
 		key, more, ok := setKey(rest)
+		column := utf8.RuneCountInString(override[:len(override)-len(rest)]) + 1
 		if !ok {
-			return nil, 0, setError(override, utf8.RuneCountInString(override[:len(override)-len(rest)])+1, "write it like producers.slope.params.method=horn", "a key and = are missing here")
+			return nil, 0, setError(override, column, "write it like producers.slope.params.method=horn", "a key and = are missing here")
 		}
-		path, rest = append(path, key), more
+		width := utf8.RuneCountInString(rest[:len(rest)-len(more)])
+		path, rest = append(path, pathKey{key, column, width}), more
 		if strings.HasPrefix(rest, "=") {
 			return path, len(override) - len(rest) + 1, nil
 		}
@@ -105,28 +122,28 @@ func setValue(override string, at int) (*yamlfile.Node, error) {
 var closed = map[string]string{"producers": "producer", "sources": "source", "grids": "grid"}
 
 // put sets a value in a tree, and makes the maps on the way to it.
-func put(n *yamlfile.Node, path []string, value *yamlfile.Node, above []string) error {
-	key := path[0]
+func put(n *yamlfile.Node, path []*yamlfile.Node, value *yamlfile.Node, above []string) error {
+	key := path[0].Text
 	if n.Kind == yamlfile.List {
 		return putItem(n, path, value, above)
 	}
 	if n.Kind != yamlfile.Map && n.Kind != yamlfile.Null {
-		return &yamlfile.Error{Position: value.Pos(), Message: fmt.Sprintf("%s is no map, it has no %s", strings.Join(above, "."), key)}
+		return &yamlfile.Error{Position: path[0].Pos(), Message: fmt.Sprintf("%s is no map, it has no %s", strings.Join(above, "."), key)}
 	}
 	n.Kind = yamlfile.Map
 	next := n.Get(key)
 	if next == nil && len(above) == 1 && closed[above[0]] != "" {
 		r := yamlfile.NewReport()
-		r.Unknown(value, closed[above[0]], key, n.Keys())
+		r.Unknown(path[0], closed[above[0]], key, n.Keys())
 		return r.Err()
 	}
 	if len(path) == 1 {
-		n.Set(key, value)
+		n.SetAt(path[0], value)
 		return nil
 	}
 	if next == nil {
 		next = value.NewMap()
-		n.Set(key, next)
+		n.SetAt(path[0], next)
 	}
 	if next.Kind == yamlfile.String {
 		next = long(n, append(slices.Clone(above), key), next)
@@ -135,19 +152,19 @@ func put(n *yamlfile.Node, path []string, value *yamlfile.Node, above []string) 
 }
 
 // putItem sets a value in a list.
-func putItem(n *yamlfile.Node, path []string, value *yamlfile.Node, above []string) error {
+func putItem(n *yamlfile.Node, path []*yamlfile.Node, value *yamlfile.Node, above []string) error {
 	for i := range n.Items {
-		if path[0] != fmt.Sprint(i) {
+		if path[0].Text != fmt.Sprint(i) {
 			continue
 		}
 		if len(path) == 1 {
 			n.Items[i] = value
 			return nil
 		}
-		return put(n.Items[i], path[1:], value, append(above, path[0]))
+		return put(n.Items[i], path[1:], value, append(above, path[0].Text))
 	}
-	return &yamlfile.Error{Position: value.Pos(),
-		Message: fmt.Sprintf("%s is a list of %d; it has no %s", strings.Join(above, "."), len(n.Items), path[0])}
+	return &yamlfile.Error{Position: path[0].Pos(),
+		Message: fmt.Sprintf("%s is a list of %d; it has no %s", strings.Join(above, "."), len(n.Items), path[0].Text)}
 }
 
 // long turns the short form of a producer, of a source or of the backend, which

@@ -175,6 +175,8 @@ func (r reader) digest(n *yamlfile.Node) graph.Digest {
 	d, err := graph.ParseDigest(s)
 	if err != nil {
 		r.Errorf(n, "%q is no SHA-256", clip(s)).Hint = "64 lower-case hex digits, with or without sha256: before them"
+	} else if d.IsZero() {
+		r.Errorf(n, "no file has a SHA-256 of zeros alone").Hint = "leave it out, and cube.lock pins what is there"
 	}
 	return d
 }

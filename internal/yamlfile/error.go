@@ -59,7 +59,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, "\n%s%s\n%s%s", gutter, text, strings.Repeat(" ", len(gutter)-2)+"| ", caret)
 	}
 	if e.Hint != "" {
-		b.WriteString("\n        " + e.Hint)
+		b.WriteString("\n        " + strings.ReplaceAll(e.Hint, "\n", "\n        "))
 	}
 	return b.String()
 }

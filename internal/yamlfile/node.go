@@ -114,12 +114,22 @@ func (n *Node) Key(key string) *Node {
 // Set puts a value into a map under a key, at the end if it is new. The key has
 // the place of the value.
 func (n *Node) Set(key string, value *Node) {
-	name := &Node{Kind: String, Text: key, doc: value.doc, line: value.line, col: value.col, width: value.width}
-	if e := n.entry(key); e != nil {
-		e.Name, e.Value = name, value
+	n.SetAt(&Node{Kind: String, Text: key, doc: value.doc, line: value.line, col: value.col, width: value.width}, value)
+}
+
+// SetAt is Set for a key that has a place of its own.
+func (n *Node) SetAt(key, value *Node) {
+	if e := n.entry(key.Text); e != nil {
+		e.Name, e.Value = key, value
 		return
 	}
-	n.Entries = append(n.Entries, Entry{key, name, value})
+	n.Entries = append(n.Entries, Entry{key.Text, key, value})
+}
+
+// Beside returns text that stands at another column of n's line, over width
+// characters.
+func (n *Node) Beside(text string, column, width int) *Node {
+	return &Node{Kind: String, Text: text, doc: n.doc, line: n.line, col: column, width: width}
 }
 
 // JSON returns the value as encoding/json has it: map[string]any, []any,
