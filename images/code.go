@@ -114,8 +114,8 @@ func (f *codeFile) write(t *layer.Tree) error {
 // files finds what the recipe's file rules copy.
 func (b *builder) files() ([]codeFile, error) {
 	var out []codeFile
-	for _, rule := range b.src.Recipe.Files {
-		found, err := b.match(rule)
+	for i, rule := range b.src.Recipe.Files {
+		found, err := b.match(rule, fileField(i, "from"))
 		if err != nil {
 			return nil, err
 		}
@@ -124,15 +124,15 @@ func (b *builder) files() ([]codeFile, error) {
 	return out, nil
 }
 
-// match finds the files of one rule.
-func (b *builder) match(rule FileRule) ([]codeFile, error) {
+// match finds the files of one rule. Mistakes are in the field.
+func (b *builder) match(rule FileRule, field string) ([]codeFile, error) {
 	from := strings.TrimSuffix(rule.From, "/")
 	pattern := strings.ContainsAny(from, `*?[\`)
 	matches := []string{from}
 	if pattern {
 		var err error
 		if matches, err = fs.Glob(b.src.FS, from); err != nil {
-			return nil, recipeErrorf("files.from", "%q: %v", rule.From, err)
+			return nil, recipeErrorf(field, "%q: %v", rule.From, err)
 		}
 		b.watchPattern(from)
 	}
@@ -140,7 +140,7 @@ func (b *builder) match(rule FileRule) ([]codeFile, error) {
 	for _, m := range matches {
 		st, err := fs.Stat(b.src.FS, m)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, recipeErrorf("files.from", "%q is not in the producer directory", rule.From)
+			return nil, recipeErrorf(field, "%q is not in the producer directory", rule.From)
 		}
 		if err != nil {
 			return nil, err
@@ -159,7 +159,7 @@ func (b *builder) match(rule FileRule) ([]codeFile, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, recipeErrorf("files.from", "%q matches nothing in the producer directory", rule.From)
+		return nil, recipeErrorf(field, "%q matches nothing in the producer directory", rule.From)
 	}
 	return out, nil
 }

@@ -27,7 +27,7 @@ var (
 
 // RecipeError is a mistake in a recipe.
 type RecipeError struct {
-	Field  string // such as "wheels" or "go.output"
+	Field  string // such as "wheels", "go.output" or "files.0.from"
 	Reason string
 }
 

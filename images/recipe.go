@@ -173,20 +173,23 @@ func (g *GoBuild) output() string {
 }
 
 func (r *Recipe) checkFiles() error {
-	for _, f := range r.Files {
+	for i, f := range r.Files {
 		from := strings.TrimSuffix(f.From, "/")
 		if !fs.ValidPath(from) {
-			return recipeErrorf("files.from", "%q is not a path within the producer directory", f.From)
+			return recipeErrorf(fileField(i, "from"), "%q is not a path within the producer directory", f.From)
 		}
 		if _, err := path.Match(from, ""); err != nil {
-			return recipeErrorf("files.from", "%q is not a pattern: %v", f.From, err)
+			return recipeErrorf(fileField(i, "from"), "%q is not a pattern: %v", f.From, err)
 		}
 		if to := strings.TrimSuffix(f.To, "/"); f.To != "/" && !cleanAbs(to) {
-			return recipeErrorf("files.to", "%q is not a clean absolute path", f.To)
+			return recipeErrorf(fileField(i, "to"), "%q is not a clean absolute path", f.To)
 		}
 	}
 	return nil
 }
+
+// fileField names a field of one of a recipe's file rules.
+func fileField(i int, name string) string { return fmt.Sprintf("files.%d.%s", i, name) }
 
 func (r *Recipe) checkRun() error {
 	for k, v := range r.Env {

@@ -134,7 +134,7 @@ func runImageBuild(ctx context.Context, a *app, refs []string, locked bool) erro
 		}
 		img, err := store.BuildCached(ctx, *src, images.BuildOptions{Locked: locked, Progress: a.imageProgress})
 		if err != nil {
-			return fmt.Errorf("image %s: %w", ref, err)
+			return project.InRecipe(ref, src, err)
 		}
 		line := newImageLine(img)
 		if a.json {
@@ -334,7 +334,7 @@ func runImageLock(ctx context.Context, a *app, refs []string) error {
 		}
 		lock, err := store.Lock(ctx, *src, images.BuildOptions{Progress: a.imageProgress})
 		if err != nil {
-			return fmt.Errorf("image %s: %w", ref, err)
+			return project.InRecipe(ref, src, err)
 		}
 		how, err := writeImageLock(src.Dir, lock)
 		if err != nil {

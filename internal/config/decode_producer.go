@@ -309,13 +309,17 @@ func (r reader) checkRecipe(p *ProducerFile) {
 	if err == nil {
 		return
 	}
-	field, reason := "", err.Error()
-	var re *images.RecipeError
-	if errors.As(err, &re) {
-		field, reason = re.Field, re.Reason
+	var mistake *images.RecipeError
+	if !errors.As(err, &mistake) {
+		mistake = &images.RecipeError{Reason: err.Error()}
 	}
-	path := append([]string{"image"}, strings.Split(field, ".")...)
-	r.Errorf(p.doc.Root.At(path...), "image %s: %s", field, reason)
+	r.Add(p.RecipeError(mistake))
+}
+
+// RecipeError gives a mistake in the recipe its place.
+func (p *ProducerFile) RecipeError(e *images.RecipeError) *yamlfile.Error {
+	path := append([]string{"image"}, strings.Split(e.Field, ".")...)
+	return &yamlfile.Error{Position: p.At(path...), Message: fmt.Sprintf("image %s: %s", e.Field, e.Reason)}
 }
 
 // problem is what is wrong with a manifest, wherever it came from.

@@ -156,7 +156,9 @@ func (pr *preparation) images(ctx context.Context) error {
 	built := map[string]*images.Image{}
 	for _, name := range pr.needed {
 		inst, made := pr.File.Producer(name), pr.producers[name]
-		if err := pr.image(ctx, inst.Image, made, built); err != nil {
+		if err := pr.image(ctx, inst.Image, made, built); isMistake(err) {
+			return err
+		} else if err != nil {
 			return fmt.Errorf("image of %s: %w", name, err)
 		}
 		if err := pr.pinImage(inst.Image, made.image); err != nil {
@@ -185,10 +187,24 @@ func (pr *preparation) image(ctx context.Context, ref string, made *producer, bu
 	}}
 	img, err := pr.Images.BuildCached(ctx, *made.source, opt)
 	if err != nil {
-		return err
+		return InRecipe(ref, made.source, err)
 	}
 	made.image, built[ref] = img, img
 	return pr.rewriteLock(made.source.Dir, img)
+}
+
+// InRecipe gives a mistake in a recipe that only the build could see its place
+// in producer.yaml. Other errors stay.
+func InRecipe(ref string, src *images.Source, err error) error {
+	var mistake *images.RecipeError
+	if src.Dir == "" || !errors.As(err, &mistake) {
+		return err
+	}
+	file, parseErr := config.LoadProducer(src.FS, ref)
+	if parseErr != nil {
+		return err
+	}
+	return file.RecipeError(mistake)
 }
 
 // rewriteLock writes the lock that describes an image whose pins were gone
