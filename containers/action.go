@@ -153,11 +153,12 @@ func failure(e *Exit, l graph.Resources) *Failure {
 	case e.Reason == TimedOut:
 		f.Kind, f.Detail = FailedTimeout, fmt.Sprintf("still running after its time limit of %v", l.Timeout)
 	case e.Reason == OutOfMemory:
-		f.Kind, f.Detail = FailedMemory, fmt.Sprintf("outgrew its memory limit of %d MiB", l.Memory>>20)
+		f.Kind, f.Detail = FailedMemory, fmt.Sprintf("outgrew its memory limit of %d MiB", max(1, l.Memory>>20))
 	case e.Reason == Signaled:
 		f.Kind = FailedSignal
 	case e.Reason == Misspoke:
 		f.Kind, f.Code = FailedProtocol, 0
+		f.Detail += ", as capabilities.batch has it do"
 	case e.Code == ExitRetry:
 		f.Kind, f.Detail = FailedRetry, "exited with code 75: it asks to be tried again"
 	case e.Code == ExitBadInput:

@@ -313,7 +313,7 @@ func (r reader) backend(b *Backend, n *yamlfile.Node) {
 		"kind":    func(n *yamlfile.Node) { b.Kind = yamlfile.OneOf(r.Report, n, "backend", Backends) },
 		"workers": func(n *yamlfile.Node) { b.Workers = int(r.Int(n, 1, 4096)) },
 		"cpus":    yamlfile.Into(&b.CPUs, r.cpus),
-		"memory":  yamlfile.Into(&b.Memory, r.size),
+		"memory":  yamlfile.Into(&b.Memory, r.memory),
 		"gpus":    func(n *yamlfile.Node) { v := int(r.Int(n, 0, maxPieces)); b.GPUs = &v },
 		"tokens":  func(n *yamlfile.Node) { b.Tokens = r.tokens(n) },
 	})
@@ -331,7 +331,7 @@ func (r reader) retry(n *yamlfile.Node) (t graph.Retry) {
 			t.On = append([]string{}, yamlfile.ListOf(r.Report, n, "on", r.retryReason)...)
 		},
 		"memory_factor": func(n *yamlfile.Node) { t.MemoryFactor = r.Float(n, 1, 16) },
-		"max_memory":    yamlfile.Into(&t.MaxMemory, r.size),
+		"max_memory":    yamlfile.Into(&t.MaxMemory, r.memory),
 	})
 	return t
 }

@@ -198,10 +198,26 @@ func (r reader) tiling(n *yamlfile.Node) grid.Tiling {
 	return t
 }
 
+// minMemory is less than any program runs in: whoever writes less meant MiB.
+const minMemory = 1 << 20
+
+// memory reads the memory of an action.
+func (r reader) memory(n *yamlfile.Node) int64 {
+	v := r.size(n)
+	if v > 0 && v < minMemory {
+		hint := "write it like 512MiB or 2GB"
+		if n.Kind == yamlfile.Int {
+			hint = "a number alone is in bytes; write " + n.Text + "MiB"
+		}
+		r.Errorf(n, "%q is less memory than any program runs in", n.Written()).Hint = hint
+	}
+	return v
+}
+
 // resources returns the readers of the limits of an action.
 func (r reader) resources(res *graph.Resources) yamlfile.Fields {
 	return yamlfile.Fields{
-		"memory":  yamlfile.Into(&res.Memory, r.size),
+		"memory":  yamlfile.Into(&res.Memory, r.memory),
 		"disk":    yamlfile.Into(&res.Disk, r.size),
 		"pids":    func(n *yamlfile.Node) { res.PIDs = int(r.Int(n, 1, 1<<22)) },
 		"timeout": yamlfile.Into(&res.Timeout, r.duration),
