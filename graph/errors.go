@@ -12,12 +12,17 @@ var ErrPreimage = errors.New("the preimage is another action's")
 // MissingError says that nothing makes a variable.
 type MissingError struct {
 	Variable string
-	Nearest  string // the nearest name that there is, or ""
+	Nearest  string   // the nearest name that there is, or ""
+	Makes    []string // what an instance of that name makes
 	Path     []string
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%s: no producer or import makes it%s%s", e.Variable, didYouMean(e.Nearest), via(e.Path))
+	meant := didYouMean(e.Nearest)
+	if len(e.Makes) > 0 {
+		meant = "; it is a producer, and makes " + strings.Join(e.Makes, ", ")
+	}
+	return fmt.Sprintf("%s: no producer or import makes it%s%s", e.Variable, meant, via(e.Path))
 }
 
 // AmbiguousError says that several producers make one variable whose merge

@@ -47,6 +47,22 @@ func (ws *Workspace) Variables() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
+// Makes are the variables that the instance of a name makes; none where there
+// is no such instance.
+func (ws *Workspace) Makes(instance string) (out []string) {
+	for i := range ws.Instances {
+		if ws.Instances[i].Name == instance {
+			out = ws.Instances[i].Makes()
+		}
+	}
+	return out
+}
+
+// missing is the error for a variable that nothing makes.
+func (ws *Workspace) missing(name string, path []string) *MissingError {
+	return &MissingError{Variable: name, Nearest: Nearest(name, ws.Variables()), Makes: ws.Makes(name), Path: path}
+}
+
 // maker is one way to make a variable.
 type maker struct {
 	inst *Instance
@@ -95,7 +111,7 @@ func (r *resolver) variable(name string, path []string) *Output {
 	case imported:
 		return nil
 	case len(makers) == 0:
-		r.fail(&MissingError{Variable: name, Nearest: Nearest(name, r.ws.Variables()), Path: path})
+		r.fail(r.ws.missing(name, path))
 	case len(makers) == 1:
 		r.vertex(makers[0].inst, path)
 	default:
@@ -490,7 +506,7 @@ func Closure(ws *Workspace, targets ...string) ([]string, error) {
 		seen[name] = true
 		pinned, ok := ws.Imports[name]
 		if !ok && len(makers[name]) == 0 {
-			errs = append(errs, &MissingError{Variable: name, Nearest: Nearest(name, ws.Variables()), Path: path})
+			errs = append(errs, ws.missing(name, path))
 		}
 		if pinned.Held {
 			return

@@ -80,6 +80,14 @@ func (i *Instance) Input(role string) string { return renamed(i.In, role) }
 // Output returns the variable that a role makes.
 func (i *Instance) Output(role string) string { return renamed(i.Out, role) }
 
+// Makes are the variables that the instance makes.
+func (i *Instance) Makes() (out []string) {
+	for _, spec := range i.Manifest.Produces {
+		out = append(out, i.Output(spec.Name))
+	}
+	return out
+}
+
 // Limits returns the instance's limits: its own, the manifest's, the defaults.
 func (i *Instance) Limits() Resources {
 	return i.Resources.Or(i.Manifest.Capabilities.Resources).WithDefaults()

@@ -82,7 +82,7 @@ func runBump(ctx context.Context, a *app, reset bool, names []string) error {
 	var made []string
 	for i := range outline.Instances {
 		if inst := &outline.Instances[i]; slices.Contains(names, inst.Name) {
-			made = append(made, madeByInstance(inst)...)
+			made = append(made, inst.Makes()...)
 		}
 	}
 	return g.printComing(ctx, &outline, made)
@@ -109,7 +109,7 @@ func unknownProducer(ws *graph.Workspace, name string) error {
 	var all []string
 	for i := range ws.Instances {
 		inst := &ws.Instances[i]
-		if all = append(all, inst.Name); slices.Contains(madeByInstance(inst), name) {
+		if all = append(all, inst.Name); slices.Contains(inst.Makes(), name) {
 			return &usageError{fmt.Errorf("%s is a variable; the producer that makes it is %s", name, inst.Name)}
 		}
 	}
@@ -117,14 +117,6 @@ func unknownProducer(ws *graph.Workspace, name string) error {
 		return &usageError{fmt.Errorf("there is no producer %s; did you mean %s?", name, near)}
 	}
 	return &usageError{fmt.Errorf("there is no producer %s; there are: %s", name, strings.Join(all, ", "))}
-}
-
-// madeByInstance are the variables that an instance makes.
-func madeByInstance(inst *graph.Instance) (out []string) {
-	for _, spec := range inst.Manifest.Produces {
-		out = append(out, inst.Output(spec.Name))
-	}
-	return out
 }
 
 // dependents are variables and all that are made of them, near and far.
@@ -141,7 +133,7 @@ func dependents(ws *graph.Workspace, variables []string) []string {
 			if !slices.ContainsFunc(inst.Manifest.Needs, reads) {
 				continue
 			}
-			for _, v := range madeByInstance(inst) {
+			for _, v := range inst.Makes() {
 				if !seen[v] {
 					seen[v] = true
 					out = append(out, v)

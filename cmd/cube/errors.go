@@ -166,7 +166,7 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, config.ErrNoWorkspace):
 		return "make one with: cube init DIRECTORY"
-	case errors.As(err, &missing) && missing.Nearest == "":
+	case errors.As(err, &missing) && missing.Nearest == "" && len(missing.Makes) == 0:
 		return "what there is to build: cube ls --all"
 	case errors.As(err, &locked):
 		return "if the change is meant: cube lock"

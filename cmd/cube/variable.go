@@ -83,12 +83,16 @@ func (g *gallery) head(ctx context.Context, name string) (cube.Head, *cube.Versi
 
 // unknown is the error for a variable that was not built.
 func (g *gallery) unknown(ctx context.Context, name string) error {
-	all, err := g.proj.Variables(ctx)
+	outline, err := g.proj.Outline(ctx)
 	if err != nil {
-		all = nil // the workspace is broken; what was built can still be looked at
+		outline = graph.Workspace{} // it is broken; what was built can still be looked at
 	}
+	all := outline.Variables()
 	if slices.Contains(all, name) {
 		return &usageError{fmt.Errorf("%s was not built yet\n  make it with: cube build %s", name, name)}
+	}
+	if makes := outline.Makes(name); len(makes) > 0 {
+		return &usageError{fmt.Errorf("there is no variable %s; it is a producer, and makes %s", name, strings.Join(makes, ", "))}
 	}
 	all = append(all, g.names()...)
 	if near := graph.Nearest(name, all); near != "" {
