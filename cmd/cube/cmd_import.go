@@ -70,7 +70,7 @@ time.`,
 	f := c.Flags()
 	f.StringVar(&o.as, "as", "", "the `variable` that it becomes")
 	f.StringVar(&o.layer, "var", "", "which variable of the file")
-	f.IntVar(&o.band, "band", 0, "which band, from 1")
+	f.Var((*count)(&o.band), "band", "which band, from 1")
 	f.StringVar(&o.crs, "crs", "", "the reference system, where the file does not say it")
 	f.StringVar(&o.nodata, "nodata", "", "the value that means no data, where the file does not say it")
 	f.StringVar(&o.units, "units", "", "the units of the values (UDUNITS), where the file does not say them")

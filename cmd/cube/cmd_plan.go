@@ -49,7 +49,7 @@ reasons, and {"type": "plan"} with the sums at the end.`,
 		RunE:              func(c *cobra.Command, args []string) error { return runPlan(c.Context(), a, o, args) },
 	}
 	o.add(c)
-	c.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "how many actions would run at once, for the time that it would take")
+	c.Flags().VarP((*count)(&o.jobs), "jobs", "j", "how many actions would run at once, for the time that it would take")
 	return c
 }
 

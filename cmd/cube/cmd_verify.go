@@ -56,7 +56,7 @@ With --json it prints a line {"type": "verify"} for each variable compared.`,
 	o.compareFlags.add(c)
 	f := c.Flags()
 	f.BoolVar(&o.deep, "deep", false, "make all that it is made of again, too, from the sources on")
-	f.IntVarP(&o.jobs, "jobs", "j", 0, "how many actions run at once when shuffled (default: as cube build, and at least two)")
+	f.VarP((*count)(&o.jobs), "jobs", "j", "how many actions run at once when shuffled (default: as cube build, and at least two)")
 	f.BoolVar(&o.locked, "locked", false, "take nothing that is not as cube.lock pins it")
 	f.BoolVar(&o.offline, "offline", false, "fetch nothing")
 	return c
