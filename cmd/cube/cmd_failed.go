@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/cube/deadletter"
 	"github.com/cubebuild/cube/cube/grid"
@@ -103,7 +104,7 @@ failures, as cube build -k does, with the same exit codes.`,
 	}
 	o.add(c)
 	c.Flags().BoolVar(&all, "all", false, "all of them")
-	c.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "how many actions run at once")
+	c.Flags().VarP((*count)(&o.jobs), "jobs", "j", "how many actions run at once")
 	c.Flags().StringVar(&o.backend, "backend", "", "where actions run: serial, thread or process")
 	return c
 }
@@ -274,14 +275,16 @@ func runFailedShow(ctx context.Context, a *app, arg string) error {
 	if a.json {
 		return a.printLines(failedShown{"dead_letter", g.cube.HasCheckpoint(l.Action), l})
 	}
-	_, err = a.stdout.Write(a.letterText(l, g.cube.HasCheckpoint(l.Action)))
+	_, err = a.stdout.Write(a.letterText(l, g.cube.HasCheckpoint(l.Action), g.given(l.Run)))
 	return err
 }
 
 // shownLog is how many lines of a log are shown.
 const shownLog = 40
 
-func (a *app) letterText(l *deadletter.Letter, checkpoint bool) []byte {
+// letterText is what happened to an action that failed, and what to do. What its
+// build was given is to be given to it again.
+func (a *app) letterText(l *deadletter.Letter, checkpoint bool, given string) []byte {
 	var b bytes.Buffer
 	s := a.style(a.stdout)
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "  "+format+"\n", args...) }
@@ -307,7 +310,7 @@ func (a *app) letterText(l *deadletter.Letter, checkpoint bool) []byte {
 		line("its checkpoint is kept for the next attempt")
 	}
 	writeLog(&b, l.Log)
-	for _, h := range advise(l) {
+	for _, h := range advise(l, given) {
 		fmt.Fprintln(&b, h)
 	}
 	return b.Bytes()
@@ -325,27 +328,29 @@ func writeLog(b *bytes.Buffer, log []byte) {
 	}
 }
 
-// advise says what can be done about a failure.
-func advise(l *deadletter.Letter) []string {
+// advise says what can be done about a failure of a build that was given
+// overrides.
+func advise(l *deadletter.Letter, given string) []string {
 	id := l.Action.Short()
-	if l.Failure.Kind == deadletter.Merge {
-		return []string{"the engine merges by itself: there is no sandbox to open. Change what is merged, or the variable's merge policy",
-			"look at them: " + contributions(l), "try again:    cube failed retry " + id, "forget it:    cube failed drop " + id}
-	}
-	out := []string{"look inside:  cube shell " + id, "run it alone: cube repeat " + id, "try again:    cube failed retry " + id}
-	set := "--set producers." + l.Instance + ".limits."
+	look, again, forget := "look inside:  cube shell "+id+given, "try again:    cube failed retry "+id+given, "forget it:    cube failed drop "+id
+	set := " --set producers." + l.Instance + ".limits."
 	switch l.Failure.Kind {
-	case "oom":
-		out[2] += " " + set + "memory=" + mib(2*l.Limits.Memory)
-	case "disk":
-		out[2] += " " + set + "disk=" + mib(2*l.Limits.Disk)
-	case "timeout":
-		out[2] += " " + set + "timeout=" + (2 * l.Limits.Timeout).String()
+	case deadletter.Merge:
+		return []string{"the engine merges by itself: there is no sandbox to open. Change what is merged, or the variable's merge policy",
+			"look at them: " + contributions(l), again, forget}
+	case deadletter.Lost:
+		again += " -j 1, and see meanwhile whether the machine runs out of memory (dmesg)"
+	case string(containers.FailedMemory):
+		again += set + "memory=" + mib(2*l.Limits.Memory)
+	case string(containers.FailedDisk):
+		again += set + "disk=" + mib(2*l.Limits.Disk)
+	case string(containers.FailedTimeout):
+		again += set + "timeout=" + (2 * l.Limits.Timeout).String()
+	case string(containers.FailedProtocol):
+		look = "with capabilities.batch a command serves tiles: it reads a line for each, and answers with its exit code (cube schema producer);\n" +
+			"a Python script stays as it is, with image: {serve: true} and cube_serve in its command\n" + look
 	}
-	if l.Failure.Kind == deadletter.Lost {
-		out[2] += " -j 1, and see meanwhile whether the machine runs out of memory (dmesg)"
-	}
-	return append(out, "forget it:    cube failed drop "+id)
+	return []string{look, "run it alone: cube repeat " + id + given, again, forget}
 }
 
 // contributions are the commands that show what a merge was to merge.

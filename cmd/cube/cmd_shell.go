@@ -116,8 +116,12 @@ func (a *app) attend(ctx context.Context, x *containers.Executor, r *solve.Resta
 			return code, err
 		}
 	}
-	return 0, &usageError{fmt.Errorf("image %s has no shell (%s)\n  run one of its own programs: cube shell %s -- COMMAND ARG...\n  or look at what it is given: cube shell %s --inputs DIRECTORY",
-		r.Action.Image.Ref, strings.Join(shells, ", "), r.ID.Short(), r.ID.Short())}
+	program := "COMMAND ARG..."
+	if c := r.Action.Image.Command; len(c) > 1 { // an interpreter
+		program = c[0]
+	}
+	return 0, &usageError{fmt.Errorf("image %s has no shell (%s)\n  run one of its own programs: cube shell %s -- %s\n  or look at what it is given: cube shell %s --inputs DIRECTORY",
+		r.Action.Image.Ref, strings.Join(shells, ", "), r.ID.Short(), program, r.ID.Short())}
 }
 
 func (a *app) attendOne(ctx context.Context, x *containers.Executor, r *solve.Restaged, command []string) (int, error) {

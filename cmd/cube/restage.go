@@ -43,16 +43,25 @@ func (a *app) restage(ctx context.Context, f projectFlags, arg string) (*gallery
 		return nil, nil, err
 	}
 	r, err := solve.Restage(ctx, &prep.Workspace, prep.Plan, solve.Config{Cube: g.cube, Backend: lazyBackend{g.proj.Executor},
-		Provider: g.proj, Host: hostOf(prep.Plan), Retry: g.proj.File.Retry, Chunks: g.proj.File.Storage.Chunks}, id, at)
+		Provider: g.proj, Host: hostOf(prep.Plan), Retry: g.proj.File.Retry, Chunks: g.proj.File.Storage.Chunks}, id, at.Place)
 	if errors.Is(err, solve.ErrGone) {
-		err = fmt.Errorf("%w\n  its params, as --set gave them to the build, must be given here, too; what it reads is made by: cube build -k %s",
-			err, strings.Join(variables, " "))
+		advice := ""
+		if given := g.given(at.run); given != "" && given != typed(f.sets) {
+			advice = "its build was given other params; give them here, too:" + given + "\n  "
+		}
+		err = fmt.Errorf("%w\n  %swhat it reads is made by: cube build -k %s%s", err, advice, strings.Join(variables, " "), typed(f.sets))
 	}
 	return g, r, err
 }
 
+// ranAt is where an action was run, and in which run.
+type ranAt struct {
+	solve.Place
+	run string
+}
+
 // action is the one action that an argument begins the id of, and its place.
-func (g *gallery) action(arg string) (id graph.ActionID, at solve.Place, err error) {
+func (g *gallery) action(arg string) (id graph.ActionID, at ranAt, err error) {
 	prefix, ok := actionPrefix(arg)
 	if !ok {
 		return id, at, &usageError{fmt.Errorf("%q is no action: give at least the first 4 digits of its id\n  those that failed: cube failed", arg)}
@@ -72,8 +81,8 @@ func (g *gallery) action(arg string) (id graph.ActionID, at solve.Place, err err
 }
 
 // actions are those that failed, and those of earlier runs, whose ids begin so.
-func (g *gallery) actions(prefix string) (map[graph.ActionID]solve.Place, error) {
-	found := map[graph.ActionID]solve.Place{}
+func (g *gallery) actions(prefix string) (map[graph.ActionID]ranAt, error) {
+	found := map[graph.ActionID]ranAt{}
 	letters := solve.DeadLetters(g.cube)
 	ids, err := letters.IDs()
 	if err != nil {
@@ -90,7 +99,7 @@ func (g *gallery) actions(prefix string) (map[graph.ActionID]solve.Place, error)
 		if err != nil {
 			return nil, err
 		}
-		found[id] = solve.Place{Instance: l.Instance, Grid: l.Grid, Tile: l.Tile}
+		found[id] = ranAt{solve.Place{Instance: l.Instance, Grid: l.Grid, Tile: l.Tile}, l.Run}
 	}
 	if len(found) > 0 {
 		return found, nil
@@ -103,7 +112,7 @@ func (g *gallery) actions(prefix string) (map[graph.ActionID]solve.Place, error)
 	for _, run := range slices.Backward(names) {
 		for x, err := range runs.Actions(run) {
 			if err == nil && x.Sandbox != "" && strings.HasPrefix(x.ID.Hex(), prefix) {
-				found[x.ID] = solve.Place{Instance: x.Instance, Grid: x.Grid, Tile: x.Tile}
+				found[x.ID] = ranAt{solve.Place{Instance: x.Instance, Grid: x.Grid, Tile: x.Tile}, run}
 			}
 		}
 		if len(found) > 0 {
