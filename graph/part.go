@@ -87,6 +87,40 @@ func (p *IndexedPart) check(size int64) error {
 	return err
 }
 
+// Split is an indexed source as its driver split it. What it says follows from
+// the parts and the vertex alone, by [Vertex.Place]; an implementation may know it
+// from before. Its methods may be called at once.
+type Split interface {
+	// Key names the parts that meet the vertex's domain, and their places.
+	Key(v *Vertex) (PartsKey, error)
+	// Place finds them.
+	Place(v *Vertex) (*Placed, error)
+}
+
+// PartList is a Split that knows nothing from before.
+type PartList []Part
+
+// Key implements Split.
+func (l PartList) Key(v *Vertex) (PartsKey, error) {
+	p, err := v.Place(l)
+	if err != nil {
+		return PartsKey{}, err
+	}
+	return p.Key()
+}
+
+// Place implements Split.
+func (l PartList) Place(v *Vertex) (*Placed, error) { return v.Place(l) }
+
+// Placing is what decides, beside the parts, where they lie on a vertex's grid,
+// and so what [Placed.Key] is: canonical JSON.
+func (v *Vertex) Placing() ([]byte, error) {
+	return Canonical(struct {
+		Grid grid.Grid `json:"grid"`
+		Box  grid.Box  `json:"box"`
+	}{v.Grid, v.Box})
+}
+
 // PlacedPart is a part on the grid of a vertex: the cells and steps that it may
 // say something of.
 type PlacedPart struct {

@@ -62,7 +62,7 @@ type Instance struct {
 	Manifest  Manifest
 	Params    json.RawMessage   // an object, defaults of the schema applied
 	Sources   map[string]string // role → source name
-	Parts     map[string][]Part // role → the parts of an indexed source
+	Parts     map[string]Split  // role → an indexed source
 	Secrets   map[string]string // role → secret name; what a secret is enters no key
 	In        map[string]string // role → variable, where they differ
 	Out       map[string]string // role → variable, where they differ

@@ -209,7 +209,7 @@ type vertex struct {
 	place     int // in the plan
 	shared    graph.Shared
 	digest    graph.Digest              // of shared
-	placed    map[string]*graph.Placed  // by role, of indexed sources
+	placed    map[string]placed         // by role, of indexed sources
 	partsKeys map[string]graph.PartsKey // the same, as the derivation has them
 	started   time.Time
 	arrays    []cube.Array    // by output; builders, and versions once it is complete

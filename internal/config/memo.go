@@ -16,9 +16,10 @@ import (
 
 // Memo remembers what came of texts that were read before, so that reading them
 // again costs no parser and no schema compiler: of a producer.yaml its
-// contract, of params what they are with their defaults. Each is known by a
-// digest of all that it was made from, and holds for one program only, so a
-// memo can be slow but never wrong. Mistakes are not remembered.
+// contract, of params what they are with their defaults, of parts of sources
+// where they lie. Each is known by a digest of all that it was made from, and holds
+// for one program only, so a memo can be slow but never wrong. Mistakes are not
+// remembered.
 //
 // A memo is a file of JSON; one that is not there, is of another program or is
 // damaged is as good as empty. Its methods may be called at once, and on nil.
@@ -100,6 +101,14 @@ func (m *Memo) params(manifest graph.Manifest, v any) (json.RawMessage, []proble
 	}
 	return raw, wrong, err
 }
+
+// Recall finds what was remembered of something that was made from these texts.
+func (m *Memo) Recall(into any, what string, from ...[]byte) bool {
+	return m.get(memoKey(what, from...), into)
+}
+
+// Remember notes what was made from these texts, and from nothing else.
+func (m *Memo) Remember(v any, what string, from ...[]byte) { m.put(memoKey(what, from...), v) }
 
 // memoKey is the digest of what something was made from.
 func memoKey(what string, parts ...[]byte) string {

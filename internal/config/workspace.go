@@ -18,7 +18,7 @@ import (
 type ResolvedProducer struct {
 	Manifest graph.Manifest
 	Image    graph.Image
-	Parts    map[string][]graph.Part // role → the parts of a source that the producer indexes
+	Parts    map[string]graph.Split // role → a source that the producer indexes
 }
 
 // Workspace puts a workspace together from its file, its lock (nil: none) and

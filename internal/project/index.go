@@ -33,7 +33,7 @@ func (pr *preparation) indexes(ctx context.Context) error {
 				return fmt.Errorf("parts of source %s: %w", src.Name, err)
 			}
 			if made.parts == nil {
-				made.parts = map[string][]graph.Part{}
+				made.parts = map[string]graph.Split{}
 			}
 			made.parts[need.Name] = parts
 		}
@@ -43,7 +43,7 @@ func (pr *preparation) indexes(ctx context.Context) error {
 
 // index returns the parts of a source, from the user's cache where the driver
 // has split these bytes before.
-func (pr *preparation) index(ctx context.Context, inst *config.Producer, role string, src *config.Source) ([]graph.Part, error) {
+func (pr *preparation) index(ctx context.Context, inst *config.Producer, role string, src *config.Source) (graph.Split, error) {
 	q, err := pr.question(inst, role)
 	if err != nil {
 		return nil, err
@@ -53,25 +53,29 @@ func (pr *preparation) index(ctx context.Context, inst *config.Producer, role st
 		return nil, err
 	}
 	kept := filepath.Join(pr.cfg.Cache, "indexes", a.id.Hex()+".json")
-	split := func(ctx context.Context) ([]graph.Part, error) { return pr.split(ctx, q, a, kept) }
+	split := func(ctx context.Context) ([]byte, error) { return pr.split(ctx, q, a, kept) }
 	pr.mu.Lock()
 	pr.reindex[inst.Name+"/"+role] = func(ctx context.Context) error { _, err := split(ctx); return err }
 	pr.mu.Unlock()
-	if b, err := os.ReadFile(kept); err == nil {
-		var parts []graph.Part
-		if json.Unmarshal(b, &parts) == nil {
-			return parts, nil
+	if text, err := os.ReadFile(kept); err == nil {
+		if known, err := newSplit(pr.File.Memo, text); err == nil {
+			return known, nil
 		}
 	}
 	if pr.cfg.Known {
 		return nil, ErrUnready
 	}
 	pr.step("split source %s", src.Name)
-	return split(ctx)
+	text, err := split(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newSplit(pr.File.Memo, text)
 }
 
-// split runs the driver, and brings the parts into the cache of sources.
-func (pr *preparation) split(ctx context.Context, q question, a asked, kept string) ([]graph.Part, error) {
+// split runs the driver, and brings the parts into the cache of sources. It returns
+// what is kept: the parts, as JSON.
+func (pr *preparation) split(ctx context.Context, q question, a asked, kept string) ([]byte, error) {
 	result, err := pr.ask(ctx, q, a, "index", graph.IndexOutputs())
 	if err != nil {
 		return nil, err
@@ -85,7 +89,7 @@ func (pr *preparation) split(ctx context.Context, q question, a asked, kept stri
 	if err != nil {
 		return nil, err
 	}
-	return parts, writeFile(kept, b)
+	return b, writeFile(kept, b)
 }
 
 // maxIndex bounds what a driver may say of a source's parts.

@@ -191,9 +191,9 @@ func (p *Project) step(format string, args ...any) {
 // producer is where an instance's contract and image come from.
 type producer struct {
 	manifest graph.Manifest
-	source   *images.Source          // nil where the image is only in the store
-	image    *images.Image           // set by build
-	parts    map[string][]graph.Part // by role, of the sources that it indexes
+	source   *images.Source         // nil where the image is only in the store
+	image    *images.Image          // set by build
+	parts    map[string]graph.Split // by role, of the sources that it indexes
 }
 
 // producer reads an instance's contract, without making its image.
