@@ -85,6 +85,9 @@ func (r *Runner) layers(lowestFirst []string) ([]string, error) {
 }
 
 func (r *Runner) mounts(c *inside.Config, spec *containers.Spec) error {
+	if len(spec.Mounts) >= inside.Base {
+		return bad("%d mounts: at most %d", len(spec.Mounts), inside.Base-1)
+	}
 	handles, size := 0, 0
 	for i := range spec.Mounts {
 		m, err := r.mount(&spec.Mounts[i], user{int(c.UID), int(c.GID)})

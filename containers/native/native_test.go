@@ -17,6 +17,7 @@ import (
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/containers/native"
+	"github.com/cubebuild/cube/graph"
 )
 
 // The test program also runs as other things than the tests, said by these
@@ -276,6 +277,32 @@ func TestKeptTmpfsOutlivesItsPayload(t *testing.T) {
 		if err != nil || len(b) != 2<<20 {
 			t.Errorf("%d bytes, %v: %s", len(b), err, out)
 		}
+	}
+}
+
+// TestATmpfsAfterManyMountsIsItself holds that the handles that come back are told
+// apart also where a tile sees as many parts of a source as it may.
+func TestATmpfsAfterManyMountsIsItself(t *testing.T) {
+	r := newRunner(t, native.Config{})
+	file := filepath.Join(openDir(t), "part")
+	writeFile(t, file, "a part")
+	last := fmt.Sprintf("/cube/sources/rows/%04d", graph.MaxTileParts-1)
+	spec := probe(t, "read", last, "/cube/in/dem/data")
+	for i := range graph.MaxTileParts {
+		spec.Mounts = append(spec.Mounts, containers.Mount{Kind: containers.Bind, Source: file, Target: fmt.Sprintf("/cube/sources/rows/%04d", i)})
+	}
+	spec.Mounts = append(spec.Mounts,
+		containers.Mount{Kind: containers.Tmpfs, Target: "/cube/in/dem", Fill: func(root *os.Root) error { return root.WriteFile("data", []byte("filled"), 0o644) }},
+		containers.Mount{Kind: containers.Tmpfs, Target: "/cube/out", Size: 1 << 20, Keep: true})
+	out, exit := run(t, r, spec)
+	defer exit.Close()
+	if want := last + ": ok: \"a part\"\n/cube/in/dem/data: ok: \"filled\"\n"; out != want {
+		t.Errorf("got:\n%s\nwant:\n%s", out, want)
+	}
+	if root, err := exit.OpenKept("/cube/out"); err != nil {
+		t.Error(err)
+	} else {
+		root.Close()
 	}
 }
 

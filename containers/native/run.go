@@ -4,6 +4,7 @@ package native
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -234,7 +235,7 @@ func (r *running) fillOne(m *containers.Mount) error {
 // keep takes the handles of tmpfs that came from the init.
 func (r *running) keep(indexes []byte, fds []int) error {
 	r.kept = make(map[string]*os.File, len(fds))
-	if len(indexes) != len(fds) {
+	if len(indexes) != 2*len(fds) {
 		for _, fd := range fds {
 			unix.Close(fd)
 		}
@@ -242,15 +243,16 @@ func (r *running) keep(indexes []byte, fds []int) error {
 	}
 	for i, fd := range fds {
 		f := os.NewFile(uintptr(fd), "kept tmpfs")
-		if indexes[i] == inside.Base && r.config.Serve {
+		index := int(binary.LittleEndian.Uint16(indexes[2*i:]))
+		if index == inside.Base && r.config.Serve {
 			r.kept[""] = f
 			continue
 		}
-		if int(indexes[i]) >= len(r.spec.Mounts) {
+		if index >= len(r.spec.Mounts) {
 			f.Close()
 			return inside.ErrFrame
 		}
-		r.kept[r.spec.Mounts[indexes[i]].Target] = f
+		r.kept[r.spec.Mounts[index].Target] = f
 	}
 	return nil
 }

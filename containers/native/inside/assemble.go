@@ -3,6 +3,7 @@
 package inside
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ type assembly struct {
 	root    int // the overlay's root directory
 	hidden  int // sources hidden behind an overlay so far
 	handles []int
-	indexes []byte
+	indexes []byte // of handles, as a frame has them
 	// filled are mounts that become read-only once they are filled, or at once
 	// where the payload serves.
 	filled []int
@@ -237,22 +238,26 @@ func (a *assembly) handle(i int, m *Mount) error {
 		a.filled = append(a.filled, fd)
 	}
 	if a.config.Serve {
-		if err := a.clone("h", byte(i)); err != nil || m.Fill && !m.Writable {
+		if err := a.clone("h", i); err != nil || m.Fill && !m.Writable {
 			return err
 		}
 		return unix.Close(fd)
 	}
-	a.handles, a.indexes = append(a.handles, fd), append(a.indexes, byte(i))
+	a.add(fd, i)
 	return nil
 }
 
+func (a *assembly) add(handle, index int) {
+	a.handles, a.indexes = append(a.handles, handle), binary.LittleEndian.AppendUint16(a.indexes, uint16(index))
+}
+
 // clone adds a handle on a mount of its own of what is at the path in the base.
-func (a *assembly) clone(path string, index byte) error {
+func (a *assembly) clone(path string, index int) error {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return err
 	}
-	a.handles, a.indexes = append(a.handles, fd), append(a.indexes, index)
+	a.add(fd, index)
 	return nil
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Version is the version of the protocol between engine and init. It changes
 // with every change of what they say to each other.
-const Version = 5
+const Version = 6
 
 // Kinds of Mount.
 const (

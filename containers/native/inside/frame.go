@@ -17,7 +17,7 @@ type Kind byte
 const (
 	Start   Kind = 'S' // Version, then a Config; descriptors: output, tasks
 	Listens Kind = 'L' // a listening socket, where Config.Listen asks for one
-	Handles Kind = 'H' // an index into Config.Mounts, or Base, per descriptor, a byte each
+	Handles Kind = 'H' // an index into Config.Mounts, or Base, per descriptor, two bytes each, the lower first
 	Go      Kind = 'G' // the tmpfs are filled
 	Began   Kind = 'B' // the payload is started
 	Ended   Kind = 'E' // an Ending
@@ -31,7 +31,7 @@ const (
 	MaxHandles = 100
 	// Base is the index of the handle on the file system that holds /tmp,
 	// /dev/shm and /cube, as tmp, shm and cube. It goes with Config.Serve.
-	Base = 255
+	Base = 1<<16 - 1
 )
 
 // ErrFrame is returned for bytes that are not a frame.
