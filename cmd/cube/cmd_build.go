@@ -57,7 +57,7 @@ exit code 5. The time of an action is taken from earlier runs.`,
 	}
 	o.add(c)
 	f := c.Flags()
-	f.VarP((*count)(&o.jobs), "jobs", "j", "how many actions run at once (default: backend.workers of cube.yaml, or one a processor)")
+	f.VarP((*count)(&o.jobs), "jobs", "j", "how many actions run at once; 1: in order (default: backend.workers of cube.yaml, or one a processor)")
 	f.StringVar(&o.backend, "backend", "", "where actions run: serial, thread or process (default: backend of cube.yaml, or thread)")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "print what would run, and run nothing")
 	f.BoolVarP(&o.keepGoing, "keep-going", "k", false, "build everything that does not depend on a failure")

@@ -74,10 +74,10 @@ func (b *build) settle(ctx context.Context) error {
 }
 
 // expect notes how long the tiles of what is not known are likely to take,
-// where there is more than one thing to do first.
+// where there is more than one thing to do first and that matters.
 func (b *build) expect() {
 	open := slices.DeleteFunc(slices.Clone(b.sched.nodes), (*node).ended)
-	if b.Expect == nil || len(open) < 2 {
+	if b.Expect == nil || b.Workers == 1 || len(open) < 2 {
 		return
 	}
 	for _, n := range open {

@@ -15,7 +15,8 @@ const rankEvery = 256
 // A node's tail is what follows its end at least: one tile of whoever reads it
 // tile by tile, and all of whoever begins only when it has ended. So in a chain
 // of tiles all tails are short and the nearest to the target goes first; what
-// leads to a long computation goes before what does not.
+// leads to a long computation goes before what does not. One worker takes as long in
+// any order, and has the one that no clock decides.
 func (s *scheduler) rank() {
 	s.ended = 0
 	s.ranked = s.ranked[:0]
@@ -23,6 +24,10 @@ func (s *scheduler) rank() {
 		if !n.ended() {
 			s.ranked = append(s.ranked, n)
 		}
+	}
+	if s.workers == 1 {
+		slices.SortFunc(s.ranked, func(a, b *node) int { return cmp.Compare(b.place, a.place) })
+		return
 	}
 	whole, longest := 0.0, 0.0
 	usual := s.usual()

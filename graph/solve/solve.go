@@ -71,7 +71,7 @@ type Config struct {
 	Backend  Backend
 	Provider Provider
 	Host     graph.Host
-	Workers  int         // how many actions run at once; 0: one
+	Workers  int         // how many actions run at once; 0: one; see also Single
 	Retry    graph.Retry // of all instances, where theirs says nothing
 	// Reserver, where it is not nil, is asked before an action runs.
 	Reserver Reserver
@@ -81,14 +81,16 @@ type Config struct {
 	// Shuffle, where it is not 0, hands out the tiles of each vertex in an order
 	// of chance, which it seeds, once all that the vertex reads is there.
 	Shuffle uint64
-	// Single does one thing after the other: nothing is looked up or stored while
-	// an action runs, whatever Workers says.
+	// Single does one thing after the other, whatever Workers says. So does one
+	// worker, but that it goes on with other tiles while one waits: for another build,
+	// for what it needs of the machine, or for its next attempt.
 	Single bool
 	// RetryFailed runs actions again that are known to fail (exit 65).
 	RetryFailed bool
 	// Expect, where it is not nil, says how long an action of a vertex is likely to
 	// take, 0 where nothing tells. It is asked once of each vertex that is not known
-	// when the build begins, where there are several, by one goroutine.
+	// when the build begins, where there are several, and several workers, by one
+	// goroutine.
 	Expect func(*graph.Vertex) time.Duration
 	// Admit, where it is not nil, is asked before an action runs that has no
 	// result, from many goroutines at once. Its error ends the build, as a
@@ -269,10 +271,14 @@ func (b *build) work(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, b.sched.stop)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
-	// One goroutine more than workers looks up and stages while all run.
+	// One goroutine more than workers looks up and stages while all run. One worker
+	// has none beside it, that tiles begin in their order.
 	hands, spare := b.Workers+1, 4*b.Workers
-	if b.Single {
+	switch {
+	case b.Single:
 		hands, spare = 1, 0
+	case b.Workers == 1:
+		hands = 1
 	}
 	b.crew = &crew{size: hands, at: hands, spare: spare, call: func() { g.Go(func() error { return b.worker(ctx) }) }}
 	for range hands {

@@ -154,6 +154,30 @@ func (s *suite) plan(t *testing.T) {
 	}
 }
 
+// inOrder holds that one worker begins tiles as arithmetic done one after the other
+// does: each vertex's in their order.
+func (s *suite) inOrder(t *testing.T) {
+	ws, b := workspace(4, `{}`), s.subject(t)
+	order := func(b Subject, single bool) []string {
+		r := s.make(t, newCube(t), ws, b, func(c *solve.Config) { c.Workers, c.Single = 1, single })
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+		oneByOne(t, r.events)
+		var began []string
+		for _, e := range r.events {
+			if e, ok := e.(solve.Started); ok {
+				began = append(began, name(e.Vertex, e.Tile))
+			}
+		}
+		return began
+	}
+	want := order(Subject{Backend: arithmetic{}}, true)
+	if diff := cmp.Diff(want, order(b, false)); diff != "" || len(want) != 32 || want[0] != "base 0 0" || want[1] != "base 0 16" {
+		t.Errorf("they began with %v in another order (-want +got):\n%s", want[:2], diff)
+	}
+}
+
 // oneByOne checks that one action ended before the next began.
 func oneByOne(t *testing.T, events []solve.Event) {
 	t.Helper()

@@ -88,6 +88,7 @@ func (s *suite) run(t *testing.T) {
 		"AnAttemptThatAsksForAnotherGetsOne": s.retried,
 		"APlanCancelledHalfwayGoesOn":        s.halfway,
 		"APlanComesOutTheSameEverywhere":     s.plan,
+		"OneWorkerGoesInOrder":               s.inOrder,
 		"AnActionThatRunsTwiceIsOneResult":   s.twice,
 		"ABatchIsServedInTurns":              s.inTurns,
 		"ABadTileOfABatchSpoilsNoOther":      s.batches,
