@@ -17,6 +17,7 @@ type Builder struct {
 	cube   *Cube
 	layout Layout
 	span   grid.Span // the layout's
+	base   *Version  // that it began with; nil: with nothing
 
 	mu     sync.RWMutex
 	pages  []*page    // nil: none of its chunks set, or stored
@@ -95,7 +96,7 @@ func (b *Builder) open(ctx context.Context, n int) (*page, error) {
 		return p, nil
 	}
 	if d := b.stored[n].Object; !d.IsZero() {
-		p, err := b.cube.loadPage(ctx, d)
+		p, err := b.load(ctx, d)
 		if err != nil {
 			return nil, err
 		}
@@ -105,6 +106,12 @@ func (b *Builder) open(ctx context.Context, n int) (*page, error) {
 	}
 	b.pages[n] = newPage(b.layout.pageLen(n))
 	return b.pages[n], nil
+}
+
+// load reads a page that is stored.
+func (b *Builder) load(ctx context.Context, object graph.Digest) (*page, error) {
+	p, err := b.cube.loadPage(ctx, object)
+	return p, b.cube.doubtful(b, err)
 }
 
 // shelve stores the full page n, and drops the one that has been in memory
@@ -145,7 +152,7 @@ func (b *Builder) Ref(ctx context.Context, ti, yi, xi int64) (ChunkRef, bool, er
 	if object.IsZero() {
 		return ChunkRef{}, false, nil
 	}
-	p, err := b.cache.get(ctx, n, func() (*page, error) { return b.cube.loadPage(ctx, object) })
+	p, err := b.cache.get(ctx, n, func() (*page, error) { return b.load(ctx, object) })
 	if err != nil {
 		return ChunkRef{}, false, fmt.Errorf("%s: page %d: %w", b.layout.Spec.Name, n, err)
 	}

@@ -69,6 +69,7 @@ func (c *Cube) NewBuilderOn(ctx context.Context, l Layout, base *Version) (*Buil
 		return nil, fmt.Errorf("build on version %s: its layout is another one: %w", base.digest.Short(), ErrOutside)
 	}
 	copy(b.stored, base.pages)
+	b.base = base
 	return b, nil
 }
 

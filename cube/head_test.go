@@ -317,6 +317,46 @@ func TestGCFreesWhatNothingReaches(t *testing.T) {
 	}
 }
 
+// What a page names nobody knows once it is gone: until it is made again gc frees
+// nothing, however often it is asked.
+func TestGCFreesNothingWhereItCannotTellWhatIsKept(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(path string) error{
+		"gone": os.Remove,
+		"damaged": func(path string) error {
+			return errors.Join(os.Chmod(path, 0o644), os.Truncate(path, 20))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newTestCube(t, Config{})
+			v := smallVersion(t, c, "a", 1)
+			show(t, c, v)
+			ref, _, err := v.Ref(t.Context(), 0, 1, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := harm(c.Objects().Path(v.pages[0].Object)); err != nil {
+				t.Fatal(err)
+			}
+			c = reopened(t, c)
+			for range 3 {
+				if freed, err := c.GC(t.Context(), GCConfig{}); err == nil || freed != (Freed{}) {
+					t.Fatalf("it freed %+v, %v", freed, err)
+				}
+			}
+			if !c.Objects().Has(ref.Object) {
+				t.Error("a chunk is gone that a kept version needs")
+			}
+			show(t, c, smallVersion(t, c, "a", 1))
+			c = reopened(t, c)
+			if _, err := c.GC(t.Context(), GCConfig{}); err != nil {
+				t.Errorf("after the next build: %v", err)
+			}
+		})
+	}
+}
+
 // refObjects are the objects that a list of refs names.
 func refObjects(_ graph.Digest, value []byte) (out []graph.Digest, err error) {
 	refs, err := DecodeRefs(value)

@@ -18,6 +18,9 @@ import (
 type GCConfig struct {
 	// Versions are kept with all that they name, such as those of snapshots.
 	Versions []graph.Digest
+	// Kept, where it is set, names further ones. It is called while nobody else
+	// may use the cube: what a build wrote down that ended just before is known.
+	Kept func(ctx context.Context) ([]graph.Digest, error)
 	// Objects are kept, such as those that a pin names.
 	Objects []graph.Digest
 	// Result says of an entry of the results log which objects it needs. One
@@ -107,28 +110,38 @@ func (g *collection) mark(ctx context.Context) error {
 	for _, h := range heads {
 		g.keep[h.Version] = true
 	}
-	for _, d := range g.conf.Versions {
+	versions := g.conf.Versions
+	if g.conf.Kept != nil {
+		kept, err := g.conf.Kept(ctx)
+		if err != nil {
+			return err
+		}
+		versions = append(kept, versions...)
+	}
+	for _, d := range versions {
 		g.keep[d] = true
 	}
 	for _, d := range g.conf.Objects {
 		g.live[d] = struct{}{}
 	}
 	for d := range g.keep {
-		err := g.c.objectsOf(ctx, d, func(o graph.Digest, _ int64) { g.live[o] = struct{}{} })
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		v, err := g.c.LoadVersion(ctx, d)
+		if errors.Is(err, ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = v.objects(ctx, func(o graph.Digest, _ int64) { g.live[o] = struct{}{} })
+		}
+		if err != nil {
 			return err // what is kept must be known before anything is freed
 		}
 	}
 	return nil
 }
 
-// objectsOf calls f with every object that a version names, some more than
-// once. A damaged page hides what it names: that is an error.
-func (c *Cube) objectsOf(ctx context.Context, d graph.Digest, f func(graph.Digest, int64)) error {
-	v, err := c.LoadVersion(ctx, d)
-	if err != nil {
-		return err
-	}
+// objects calls f with every object that a version names, some more than once. A
+// page that is damaged or gone hides what it names: that is an error.
+func (v *Version) objects(ctx context.Context, f func(graph.Digest, int64)) error {
 	if v.file != nil {
 		f(v.file.Object, v.file.Size)
 		return nil
@@ -315,7 +328,7 @@ func (c *Cube) DiskUse(ctx context.Context) (map[string]Usage, error) {
 			return nil, fmt.Errorf("disk use of %s: %w", n, err)
 		}
 		sizes[n] = map[graph.Digest]int64{}
-		err = c.objectsOf(ctx, h.Version, func(o graph.Digest, size int64) {
+		err = v.objects(ctx, func(o graph.Digest, size int64) {
 			if _, twice := sizes[n][o]; !twice {
 				users[o]++
 			}

@@ -96,8 +96,13 @@ func (c *Cube) doubtful(a Array, err error) error {
 		return err
 	}
 	c.doubtViews()
-	if v, ok := a.(*Version); ok {
-		c.doubtVersion(v.digest)
+	switch a := a.(type) {
+	case *Version:
+		c.doubtVersion(a.digest)
+	case *Builder:
+		if a.base != nil { // or the next build begins with it, too
+			c.doubtVersion(a.base.digest)
+		}
 	}
 	return err
 }

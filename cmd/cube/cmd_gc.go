@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
 	"github.com/cubebuild/cube/images"
+	"github.com/cubebuild/cube/internal/config"
 	"github.com/cubebuild/cube/internal/ui"
 	"github.com/spf13/cobra"
 )
@@ -107,31 +109,18 @@ func (g *gallery) keptImages() []string {
 
 // collect frees what the cube does not need.
 func (g *gallery) collect(ctx context.Context, o gcOptions) error {
-	conf := cube.GCConfig{Versions: importedVersions(g.proj.Lock), Result: solve.ResultObjects, DryRun: o.dryRun}
-	conf.Versions = append(conf.Versions, g.letterVersions()...)
-	heads, err := g.cube.Heads(ctx)
-	if err != nil {
-		return err
-	}
-	for name := range heads {
-		versions, err := g.versions(ctx, name)
-		if err != nil {
-			return err
-		}
-		for _, h := range versions[max(0, len(versions)-o.keep):] {
-			if g.cube.HasVersion(h.Version) {
-				conf.Versions = append(conf.Versions, h.Version)
-			}
-		}
-	}
+	conf := cube.GCConfig{Result: solve.ResultObjects, DryRun: o.dryRun,
+		Kept: func(ctx context.Context) ([]graph.Digest, error) { return g.keptVersions(ctx, o.keep) }}
 	if !o.dryRun {
 		conf.Alone = g.collectCheckpoints
 	}
 	freed, err := g.cube.GC(ctx, conf)
-	if errors.Is(err, cube.ErrBusy) {
+	switch {
+	case errors.Is(err, cube.ErrBusy):
 		return fmt.Errorf("%w: try again when it is over", err)
-	}
-	if err != nil {
+	case errors.Is(err, cube.ErrNotExist):
+		return fmt.Errorf("%w\n  nothing was freed; what is missing is made anew by: cube build", err)
+	case err != nil:
 		return err
 	}
 	a := g.app
@@ -145,6 +134,32 @@ func (g *gallery) collect(ctx context.Context, o gcOptions) error {
 	_, err = fmt.Fprintf(a.stdout, "%s %s: %s, %s, %s\n", verb, ui.Bytes(freed.Bytes), plural(int(freed.Versions), "version"),
 		plural(int(freed.Results), "result"), plural(int(freed.Objects), "object"))
 	return err
+}
+
+// keptVersions are the versions that stay, beside those of the heads: what
+// cube.lock pins, what failed actions read, and so many of each variable.
+func (g *gallery) keptVersions(ctx context.Context, newest int) ([]graph.Digest, error) {
+	lock, err := config.LoadLockOrNew(filepath.Join(g.proj.File.Dir(), config.LockName))
+	if err != nil {
+		return nil, err
+	}
+	kept := append(importedVersions(lock), g.letterVersions()...)
+	heads, err := g.cube.Heads(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name := range heads {
+		versions, err := g.versions(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range versions[max(0, len(versions)-newest):] {
+			if g.cube.HasVersion(h.Version) {
+				kept = append(kept, h.Version)
+			}
+		}
+	}
+	return kept, nil
 }
 
 // letterVersions are the versions that actions read which failed: they are what

@@ -76,8 +76,17 @@ func listHolds(lock *config.Lock) (lines []holdLine) {
 	return lines
 }
 
-// hold notes the versions that variables show.
+// hold notes the versions that variables show. It uses the cube, so that gc leaves
+// them alone until cube.lock names them.
 func (g *gallery) hold(ctx context.Context, names []string) (lines []holdLine, err error) {
+	if g.cube != nil {
+		if err := g.cube.Use(ctx); err != nil {
+			return nil, err
+		}
+		if g.heads, err = g.cube.Heads(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range names {
 		h, v, err := g.head(ctx, name)
 		if err != nil {

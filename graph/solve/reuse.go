@@ -18,7 +18,8 @@ import (
 // version, and only the tiles that meet a change are looked at.
 
 // reuse has a vertex that is not known begin with the version of its head,
-// where that was made of the same things but for the versions of its inputs.
+// where that was made of the same things but for the versions of its inputs. One
+// that is damaged is no beginning.
 func (b *build) reuse(ctx context.Context, v *vertex, n *node) error {
 	if b.Shuffle != 0 || n.total < 2 {
 		return nil
@@ -45,9 +46,13 @@ func (b *build) reuse(ctx context.Context, v *vertex, n *node) error {
 			return nil
 		}
 	}
-	v.bases = bases
-	n.keep(change.sorted())
-	return b.begin(ctx, v)
+	todo := change.sorted()
+	if err := b.makeBuilders(ctx, v, bases, todo); err != nil {
+		return ignoreUnseen(err)
+	}
+	v.once.Do(func() {}) // it has begun
+	n.keep(todo)
+	return nil
 }
 
 // formerly is the derivation of a vertex's head, and the versions that it read

@@ -3,6 +3,7 @@ package solve
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -602,6 +603,98 @@ func TestAnObjectThatIsGoneIsMadeAgain(t *testing.T) {
 	if !slices.Equal(want, e.values("one")) {
 		t.Error("the values differ")
 	}
+}
+
+// A build begins with what the heads hold. Where that has come to harm it makes
+// it good, and needs nobody's help for that.
+func TestABuildDoesWithoutADamagedVersionToBeginWith(t *testing.T) {
+	t.Parallel()
+	plain := newArithmetic().base
+	changed := func(tt, y, x int64) float32 {
+		if y == 5 && x == 5 { // of a corner, so that most tiles stay
+			return plain(tt, y, x) + 5000
+		}
+		return plain(tt, y, x)
+	}
+	edited := func() *graph.Workspace {
+		ws := chain()
+		ws.Instances[0].Params, ws.Instances[2].Params = []byte(`{"edition":2}`), []byte(`{"edition":2}`)
+		return ws
+	}
+	clean := newEnv(t)
+	clean.backend.base = changed
+	want := clean.build(edited(), "two").Versions
+	for name, tries := range map[string]int{"a page": 1, "a chunk that is read": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			e.build(chain(), "two")
+			e.backend.base = changed
+			e.build(edited(), "base")
+			lost := e.stored("one")
+			if name == "a page" {
+				lost = e.page("one")
+			}
+			if err := e.open().Objects().Remove(lost); err != nil {
+				t.Fatal(err)
+			}
+			var got *Result
+			var err error
+			for range tries {
+				got, err = e.run(edited(), func(c *Config) { c.Workers = 1 }, "two")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, got.Versions); d != "" {
+				t.Error(d)
+			}
+			e.values("one")
+		})
+	}
+}
+
+// stored is the object of the last chunk of a variable's first row.
+func (e *env) stored(variable string) graph.Digest {
+	e.t.Helper()
+	c := e.open()
+	h, _, err := c.Head(e.t.Context(), variable)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	v, err := c.LoadVersion(e.t.Context(), h.Version)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	s := v.Layout().Span()
+	ref, _, err := v.Ref(e.t.Context(), s.T.Lo, s.Y.Lo, s.X.Hi-1)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return ref.Object
+}
+
+// page is the object of the first page of a variable's version.
+func (e *env) page(variable string) graph.Digest {
+	e.t.Helper()
+	c := e.open()
+	h, _, err := c.Head(e.t.Context(), variable)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	b, err := os.ReadFile(c.Path("versions", h.Version.Hex()))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var manifest struct {
+		Pages []struct {
+			Object graph.Digest `json:"object"`
+		} `json:"pages"`
+	}
+	if err := json.Unmarshal(b, &manifest); err != nil || len(manifest.Pages) == 0 {
+		e.t.Fatalf("%d pages, %v", len(manifest.Pages), err)
+	}
+	return manifest.Pages[0].Object
 }
 
 func TestAStoppedBuildGoesOnWhereItWas(t *testing.T) {

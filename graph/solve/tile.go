@@ -90,39 +90,49 @@ func (j *job) outside() error {
 // begin makes the builders of a vertex before its first tile. Where that fails
 // it fails for every tile.
 func (b *build) begin(ctx context.Context, v *vertex) error {
-	v.once.Do(func() {
-		v.started = time.Now()
-		for i, o := range v.Outputs {
-			if o.Spec.Kind == graph.File {
-				continue
-			}
-			builder, err := b.builder(ctx, v, i)
-			if err != nil {
-				v.broken = fmt.Errorf("%s: %w", o.Variable, err)
-				return
-			}
-			b.mu.Lock()
-			v.arrays[i], v.builders[i] = builder, builder
-			b.mu.Unlock()
-		}
-	})
+	v.once.Do(func() { v.broken = b.makeBuilders(ctx, v, nil, nil) })
 	return v.broken
 }
 
-// builder makes the builder of an output: with what a former version has, but
-// for the tiles that are to be looked at, or with nothing.
-func (b *build) builder(ctx context.Context, v *vertex, i int) (*cube.Builder, error) {
-	layout := b.layout(v, v.Outputs[i])
-	if v.bases == nil {
-		return b.Cube.NewBuilder(ctx, layout)
+// makeBuilders makes the builders of a vertex: with nothing, or with what bases
+// hold but for the tiles of todo. Of an error there is none.
+func (b *build) makeBuilders(ctx context.Context, v *vertex, bases []*cube.Version, todo []int64) error {
+	builders := make([]*cube.Builder, len(v.Outputs))
+	for i, o := range v.Outputs {
+		if o.Spec.Kind == graph.File {
+			continue
+		}
+		var err error
+		if bases == nil {
+			builders[i], err = b.Cube.NewBuilder(ctx, b.layout(v, o))
+		} else {
+			builders[i], err = b.builderOn(ctx, v, o, bases[i], todo)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", o.Variable, err)
+		}
 	}
-	builder, err := b.Cube.NewBuilderOn(ctx, layout, v.bases[i])
+	v.started, v.bases = time.Now(), bases
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, builder := range builders {
+		if builder != nil {
+			v.arrays[i], v.builders[i] = builder, builder
+		}
+	}
+	return nil
+}
+
+// builderOn makes the builder of an output with what a former version has, but
+// for the tiles that are to be looked at.
+func (b *build) builderOn(ctx context.Context, v *vertex, o *graph.Output, base *cube.Version, todo []int64) (*cube.Builder, error) {
+	builder, err := b.Cube.NewBuilderOn(ctx, b.layout(v, o), base)
 	if err != nil {
 		return nil, err
 	}
 	n := b.sched.nodes[v.place]
-	for _, tile := range n.todo {
-		if err := builder.Uncover(ctx, v.Outputs[i].OutputBox(n.tile(tile).Box)); err != nil {
+	for _, tile := range todo {
+		if err := builder.Uncover(ctx, o.OutputBox(n.tile(tile).Box)); err != nil {
 			return nil, err
 		}
 	}
