@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cubebuild/cube/graph"
 )
 
 // moment is an instant of a build: so long after so many actions were on
@@ -133,12 +135,7 @@ func TestABuildKilledAtAnyMomentIsFinishedByTheNext(t *testing.T) {
 // that does not make all as if nothing had been.
 func (w *workspace) recovers(killed []*engine, want result) {
 	w.t.Helper()
-	results, before := w.results(), w.succeeded()
-	for id := range results {
-		if before[id.Hex()] == 0 {
-			w.t.Errorf("result %s has no record", id.Short())
-		}
-	}
+	kept := w.kept()
 	e := w.start("build")
 	if code := e.wait(); code != 0 {
 		w.t.Fatalf("build after a kill: exit %d\n%s", code, e.output())
@@ -146,19 +143,46 @@ func (w *workspace) recovers(killed []*engine, want result) {
 	w.clean(append(killed, e)...)
 	w.wants(want)
 	w.sound()
-	done := w.succeeded()
-	for id := range results {
-		if id := id.Hex(); done[id] > before[id] {
-			w.t.Errorf("action %s was done again though its result was there", id[:12])
-		}
-	}
-	// An action may be on record whose killed engine had no time to keep its result.
-	if n := len(before) - len(results); n > len(killed)*(runtime.NumCPU()+1) {
-		w.t.Errorf("%d actions were on record without a result", n)
-	}
+	done := w.doesOnlyTheRest(kept, len(killed))
 	if len(done) != w.size.actions() {
 		w.t.Errorf("%d actions are on record, want %d", len(done), w.size.actions())
 	}
+}
+
+// kept is what killed engines left.
+type kept struct {
+	results  map[graph.ActionID]bool
+	recorded map[string]int // how often each action is on record as done
+}
+
+// kept looks at what killed engines left, and fails the test where there is a
+// result without a record.
+func (w *workspace) kept() kept {
+	w.t.Helper()
+	k := kept{w.results(), w.succeeded()}
+	for id := range k.results {
+		if k.recorded[id.Hex()] == 0 {
+			w.t.Errorf("result %s has no record", id.Short())
+		}
+	}
+	return k
+}
+
+// doesOnlyTheRest fails the test where an action whose result was kept was done
+// again, and returns the actions that are on record. An action may have been on
+// record whose killed engine had no time to keep its result.
+func (w *workspace) doesOnlyTheRest(k kept, killed int) map[string]int {
+	w.t.Helper()
+	done := w.succeeded()
+	for id := range k.results {
+		if id := id.Hex(); done[id] > k.recorded[id] {
+			w.t.Errorf("action %s was done again though its result was there", id[:12])
+		}
+	}
+	if n := len(k.recorded) - len(k.results); n > killed*(runtime.NumCPU()+1) {
+		w.t.Errorf("%d actions were on record without a result", n)
+	}
+	return done
 }
 
 func TestABuildOfNobodyIsFinishedAfterAnyKill(t *testing.T) {

@@ -42,12 +42,7 @@ func TestWhatAKilledEngineMadeCanBeExplained(t *testing.T) {
 		w.stored(e, 1+rng.IntN(6))
 		e.signal(syscall.SIGKILL)
 		<-e.done
-		done := w.succeeded()
-		for id := range w.results() {
-			if done[id.Hex()] == 0 {
-				t.Errorf("result %s has no record", id.Short())
-			}
-		}
+		w.kept()
 	}
 	last := w.lastRecord()
 	for _, c := range []struct{ args, says string }{
