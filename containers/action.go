@@ -18,8 +18,6 @@ type Action struct {
 	Image   graph.Image
 	Request []byte // the very bytes of /cube/request.json
 	Inputs  []Input
-	// Sources are files that the action sees. Those that are parts of an indexed
-	// source differ from tile to tile.
 	Sources []SourceFile
 	// Secrets are files, too, that no key holds. Their values are taken out of
 	// Log, and out of what a Failure says.
@@ -35,7 +33,7 @@ type Action struct {
 	Checkpoint string
 
 	// Batch is how many actions one start of the container may serve, of those
-	// that differ only in Request, Inputs' values and Log. From 2 on the payload
+	// that differ only in Request, Inputs' values, parts of Sources and Log. From 2 on the payload
 	// speaks the protocol of [ParseAnswer], however many it is given; it is not
 	// told how many that may be. 0 and 1: the command runs once, for this action.
 	Batch int
@@ -69,6 +67,9 @@ type Secret struct {
 type SourceFile struct {
 	Path   string
 	Target string
+	// Part says that it is a part of an indexed source, of which other tiles see
+	// other ones. All parts of a source are in one directory, and nothing else is.
+	Part bool `json:",omitempty"`
 }
 
 // Result is what a successful action left, checked against what was asked of

@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -116,6 +119,9 @@ func TestABatchGivesEachTileWhatItWouldGetAlone(t *testing.T) {
 			steps = append(steps, step{Do: "remove", Path: "out"})
 		}
 		tiles[i] = with(t, tile(t, steps...), values)
+		if i%5 > 0 {
+			tiles[i].Sources = append(parts(t, "rows", i%4, values), parts(t, "more", 1, values)...)
+		}
 	}
 	b := newBatch(t)
 	alone := make([]outcome, n)
@@ -143,6 +149,68 @@ func TestABatchGivesEachTileWhatItWouldGetAlone(t *testing.T) {
 		})
 	}
 	work.Wait()
+}
+
+// parts are n parts of a source, as a tile sees them.
+func parts(t testing.TB, role string, n int, text string) (out []containers.SourceFile) {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range n {
+		path := filepath.Join(dir, strconv.Itoa(i))
+		if err := os.WriteFile(path, fmt.Append(nil, text, i), 0o444); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Unix(0, 0), time.Unix(0, 0)); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, containers.SourceFile{Path: path, Target: fmt.Sprintf("%s/%s/%04d", graph.SourceDir, role, i), Part: true})
+	}
+	return out
+}
+
+func TestTilesThatSeeOtherPartsShareAContainer(t *testing.T) {
+	t.Parallel()
+	large := func(path string) { // a hole, of which no byte is read
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 17<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		sources func(i int) []containers.SourceFile
+		shares  bool
+	}{
+		"small":          {func(i int) []containers.SourceFile { return parts(t, "rows", 1+i, fmt.Sprint(i)) }, true},
+		"as many as may": {func(i int) []containers.SourceFile { return parts(t, "rows", graph.MaxTileParts, fmt.Sprint(i)) }, true},
+		"large": {func(i int) []containers.SourceFile {
+			p := parts(t, "rows", 1, fmt.Sprint(i))
+			large(p[0].Path)
+			return p
+		}, false},
+		"of another whole source": {func(i int) []containers.SourceFile {
+			p := parts(t, "rows", 1, fmt.Sprint(i))
+			p[0].Part = false
+			return p
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBatch(t)
+			for i := range 3 {
+				which := step{Do: "first"}
+				if i > 0 && c.shares {
+					which.Do = "later"
+				}
+				a := tile(t, which)
+				a.Sources = c.sources(i)
+				if got := b.outcome(t, a); got.Failure != "" {
+					t.Errorf("tile %d: %s\n%s", i, got.Failure, got.Log)
+				}
+			}
+		})
+	}
 }
 
 func TestAContainerServesAsManyTilesAsItMay(t *testing.T) {

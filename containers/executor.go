@@ -150,6 +150,7 @@ type staged struct {
 	shared   map[string]string // by role: the directory of a window that others have, too
 	give     []func()          // give back what was taken
 	serves   bool              // the payload speaks the protocol of a batch
+	parts    int64             // what parts of sources take in memory; 0: they are mounted
 }
 
 func (s *staged) remove() {
@@ -218,9 +219,7 @@ func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
 	for _, s := range a.Secrets {
 		st.mount(Mount{Kind: Content, Target: s.Target, Content: s.Value, Private: true})
 	}
-	for _, s := range a.Sources {
-		st.mount(Mount{Kind: Bind, Source: s.Path, Target: s.Target})
-	}
+	st.mountSources(a.Sources)
 	st.mountCheckpoint(a.Checkpoint)
 	return st, x.stageWritable(st, a)
 }

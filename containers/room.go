@@ -15,10 +15,11 @@ func (x *Executor) makeRoom(ctx context.Context, st *staged, a *Action) error {
 	if err != nil {
 		return err
 	}
-	release, ok := x.staging.inMemory(own + outputBytes(a))
+	parts := partBytes(a.Sources)
+	release, ok := x.staging.inMemory(own + parts + outputBytes(a))
 	if st.inMemory = ok; ok {
 		st.give = append(st.give, release)
-		own = 0
+		own, st.parts = 0, parts
 	} else {
 		st.partWith()
 		own = windowBytes(a.Inputs)
@@ -46,7 +47,7 @@ func (a *Action) onDisk(windows int64, fits bool) int64 {
 func OnDisk(a Action, memory int64) int64 {
 	a.Limits.Disk = cmp.Or(a.Limits.Disk, graph.DefaultDisk)
 	windows := windowBytes(a.Inputs)
-	fits := windows+outputBytes(&a) <= memory
+	fits := windows+partBytes(a.Sources)+outputBytes(&a) <= memory
 	if fits {
 		windows = 0
 	}

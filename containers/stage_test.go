@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/cube"
@@ -239,6 +241,44 @@ func TestAContainerOpensItsWindowsHoweverManyThereAre(t *testing.T) {
 			values := make([]byte, 3*2*6*8)
 			if err := arr.ReadRegion(t.Context(), []int{0, 0, 0, 0}, []int{3, 2, 6, 8}, values); err != nil || !slices.Equal(values, a.Inputs[3].Values) {
 				t.Errorf("other values: %v", err)
+			}
+		})
+	}
+}
+
+// TestPartsOfASourceLookTheSameWhereverTheyLie holds it of small ones, which are
+// laid out, and of large ones, which are mounted.
+func TestPartsOfASourceLookTheSameWhereverTheyLie(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		inMemory int64
+		size     int64
+	}{"in memory": {0, 100}, "on disk": {1, 100}, "large": {0, 17 << 20}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := action(t, step{Do: "look"})
+			a.Sources = append(a.Sources, parts(t, "rows", 3, "a row ")...)
+			last := a.Sources[len(a.Sources)-1]
+			if err := errors.Join(os.Chmod(last.Path, 0o644), os.Truncate(last.Path, c.size), os.Chmod(last.Path, 0o444), os.Chtimes(last.Path, time.Unix(0, 0), time.Unix(0, 0))); err != nil {
+				t.Fatal(err)
+			}
+			got := newBench(t, c.inMemory).look(t, a)
+			seen := map[string]string{}
+			for _, f := range got.Files {
+				if strings.HasPrefix(f.Path, graph.SourceDir+"/rows") {
+					seen[f.Path] = fmt.Sprintf("%s %d %s", f.Mode, f.Time, f.SHA256)
+				}
+			}
+			want := map[string]string{graph.SourceDir + "/rows": "drwxr-xr-x 0 "}
+			for _, s := range a.Sources[len(a.Sources)-3:] {
+				b, err := os.ReadFile(s.Path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want[s.Target] = "-r--r--r-- 0 " + sumOf(b)
+			}
+			if diff := cmp.Diff(want, seen); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

@@ -442,7 +442,7 @@ func (b *build) sources(ctx context.Context, j *job) (files []containers.SourceF
 			if err != nil {
 				return nil, fmt.Errorf("part %s of source %s: %w", part.Short(), name, err)
 			}
-			files = append(files, containers.SourceFile{Path: path, Target: told.Parts[i]})
+			files = append(files, containers.SourceFile{Path: path, Target: told.Parts[i], Part: true})
 		}
 	}
 	return files, nil

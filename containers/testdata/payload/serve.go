@@ -132,7 +132,7 @@ func list(s step) error {
 		}
 		st := info.Sys().(*syscall.Stat_t)
 		fmt.Printf("%s %s %d %d:%d", p, info.Mode(), info.ModTime().Unix(), st.Uid, st.Gid)
-		if info.Mode().IsRegular() && !strings.HasPrefix(p, "/cube/sources") {
+		if info.Mode().IsRegular() && !strings.HasPrefix(p, "/cube/sources/script") {
 			b, err := os.ReadFile(p)
 			fmt.Printf(" %q %v", b, err)
 		}
