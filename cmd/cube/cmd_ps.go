@@ -19,12 +19,14 @@ func newPsCommand(a *app) *cobra.Command {
 		Short:   "show what is being built now",
 		GroupID: groupExplain,
 		Long: `Ps shows the builds that go on now on the workspace's cube, from any terminal: what
-they make, how far they are, how long they may take yet, and what runs. A build
-that was killed is not shown.
+they make, how far they are, how long they may take yet, what runs, and how many
+actions wait: for a token, memory, processors or a GPU, and who has these, or for
+another build that runs the same. Who holds how much on this machine: cube doctor. A
+build that was killed is not shown.
 
 With --json it prints a line {"type": "build"} for each, with the fields run, pid,
-host, started, targets, tiles, done, ran, known, failed, lost, left_s, vertices and
-actions.`,
+host, started, targets, tiles, done, ran, known, failed, lost, left_s, vertices,
+running, waits and actions.`,
 		Example: `  cube ps
   watch -n1 cube ps
   cube ps --json | jq '.actions[] | .vertex'
@@ -77,7 +79,7 @@ func (g *gallery) building() ([]live.Build, error) {
 }
 
 // writeBuild shows a build: a line for it, one for each vertex that is under way,
-// and one for each action.
+// one for each action that runs, and one for each thing that others wait for.
 func writeBuild(w io.Writer, b live.Build, s ui.Style, now time.Time) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s  %s", s.Bold(strings.Join(b.Targets, ", ")), s.Dim(fmt.Sprintf("run %s, process %d on %s", b.Run, b.PID, b.Host)))
@@ -88,31 +90,51 @@ func writeBuild(w io.Writer, b live.Build, s ui.Style, now time.Time) error {
 	if b.Failed+b.Lost > 0 {
 		fmt.Fprintf(&out, ", %s", s.Bad(ui.Unmade(b.Failed, b.Lost)))
 	}
+	if n := waiting(b); n > 0 {
+		fmt.Fprintf(&out, ", %d running, %d waiting", b.Running, n)
+	}
 	out.WriteString("\n")
 	for _, v := range b.Vertices {
 		fmt.Fprintf(&out, "  %s %s/%s\n", ui.Pad(v.Name, 20), ui.Count(v.Done), ui.Count(v.Tiles))
 	}
+	more := b.Running
 	for _, x := range b.Actions {
-		line := fmt.Sprintf("    %s  %s  %s", nameOf(x), x.ID.Short(), ui.Took(now.Sub(x.Since)))
-		switch {
-		case x.For != "":
-			line += "  waiting for " + x.For
-		case x.State == progress.Waiting:
-			line += "  another build runs it"
-		case x.Lost:
-			line += fmt.Sprintf("  attempt %d was lost, again soon", x.Attempt)
-		case x.State == progress.Retrying:
-			line += fmt.Sprintf("  attempt %d failed, again soon", x.Attempt)
-		case x.Attempt > 1:
-			line += fmt.Sprintf("  attempt %d", x.Attempt)
+		if x.State == progress.Waiting {
+			break // those come last, and are counted below
 		}
-		out.WriteString(s.Dim(line) + "\n")
+		more--
+		out.WriteString(s.Dim("    "+runningLine(x, now)) + "\n")
 	}
-	if b.More > 0 {
-		out.WriteString(s.Dim(fmt.Sprintf("    … %d more", b.More)) + "\n")
+	if more > 0 {
+		out.WriteString(s.Dim(fmt.Sprintf("    … %d more", more)) + "\n")
+	}
+	for _, x := range b.Waits {
+		out.WriteString(s.Dim(fmt.Sprintf("    %s  %s, %s", x.Vertex, ui.Waiting(x.Actions, x.For), ui.Took(now.Sub(x.Since)))) + "\n")
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// waiting is how many actions of a build wait.
+func waiting(b live.Build) (n int) {
+	for _, w := range b.Waits {
+		n += w.Actions
+	}
+	return n
+}
+
+// runningLine is the line of an action that runs, or will be tried again.
+func runningLine(x live.Action, now time.Time) string {
+	line := fmt.Sprintf("%s  %s  %s", nameOf(x), x.ID.Short(), ui.Took(now.Sub(x.Since)))
+	switch {
+	case x.Lost:
+		line += fmt.Sprintf("  attempt %d was lost, again soon", x.Attempt)
+	case x.State == progress.Retrying:
+		line += fmt.Sprintf("  attempt %d failed, again soon", x.Attempt)
+	case x.Attempt > 1:
+		line += fmt.Sprintf("  attempt %d", x.Attempt)
+	}
+	return line
 }
 
 // nameOf names an action by its vertex and, where that has more, its tile.

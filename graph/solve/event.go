@@ -30,13 +30,16 @@ type Started struct {
 	Time    time.Time
 }
 
-// Waiting says that another build runs the same action, or has what this one
-// needs of the machine.
+// Waiting says that an action cannot begin yet: another build runs the same one, or
+// what it needs of the machine is not free. It waits until another event tells of it.
 type Waiting struct {
 	Vertex *graph.Vertex
 	Tile   grid.Tile
 	Action graph.ActionID
-	For    *resource.Shortage // nil: the same action; once for each vertex and resource
+	For    *resource.Shortage // nil: another build runs it
+	// News says that it waits for others, and where that is for a resource, that none
+	// of the vertex did before.
+	News bool
 }
 
 // Retried says that an attempt failed, or was lost, and another will follow.

@@ -9,7 +9,7 @@ import (
 	"github.com/cubebuild/cube/graph/solve/resource"
 )
 
-// shown is something that is waited for, which is told once.
+// shown is something that is waited for, which is news once.
 type shown struct {
 	vertex *graph.Vertex
 	name   resource.Name
@@ -36,7 +36,7 @@ func (b *build) reserve(ctx context.Context, j *job, memory int64) (free func(),
 	if err == nil && release == nil {
 		slots() // others work meanwhile
 		if release, err = b.waitForMachine(ctx, j, d); err == nil {
-			if err = b.slots.Acquire(ctx, weight); err != nil {
+			if err = b.waitForWorker(ctx, j, weight); err != nil {
 				release()
 			}
 		}
@@ -59,14 +59,24 @@ func (b *build) waitForMachine(ctx context.Context, j *job, d resource.Demand) (
 	return release, err
 }
 
-// tell passes on what a vertex waits for, once.
-func (b *build) tell(j *job, s resource.Shortage) {
-	key := shown{j.Vertex, s.Resource}
-	b.mu.Lock()
-	again := b.told[key]
-	b.told[key] = true
-	b.mu.Unlock()
-	if !again {
-		b.emit(Waiting{Vertex: j.Vertex, Tile: j.tile, Action: j.id, For: &s})
+// waitForWorker takes room among this build's workers.
+func (b *build) waitForWorker(ctx context.Context, j *job, weight int64) error {
+	if b.slots.TryAcquire(weight) {
+		return nil
 	}
+	b.tell(j, resource.Shortage{Resource: resource.Worker, Want: weight})
+	return b.slots.Acquire(ctx, weight)
+}
+
+// tell passes on what an action waits for.
+func (b *build) tell(j *job, s resource.Shortage) {
+	w := Waiting{Vertex: j.Vertex, Tile: j.tile, Action: j.id, For: &s}
+	if s.Foreign() {
+		key := shown{j.Vertex, s.Resource}
+		b.mu.Lock()
+		w.News = !b.told[key]
+		b.told[key] = true
+		b.mu.Unlock()
+	}
+	b.emit(w)
 }

@@ -59,8 +59,8 @@ type Reserver interface {
 	// Try takes what an action asks for where it is to be had now; release is nil
 	// where it is not.
 	Try(ctx context.Context, d resource.Demand) (release func(), err error)
-	// Reserve waits for it. It calls notice at most once, where it waits for what
-	// others have.
+	// Reserve waits for it. Where it must wait it calls notice, and again where that
+	// is for another thing.
 	Reserve(ctx context.Context, d resource.Demand, notice func(resource.Shortage)) (release func(), err error)
 }
 

@@ -357,7 +357,7 @@ var errUntried = errors.New("not tried: the build ended")
 
 // await waits until nobody else works on the action, and claims it.
 func (b *build) await(ctx context.Context, j *job) (release func(), err error) {
-	b.emit(Waiting{Vertex: j.Vertex, Tile: j.tile, Action: j.id})
+	b.emit(Waiting{Vertex: j.Vertex, Tile: j.tile, Action: j.id, News: true})
 	err = b.crew.stepAside(func() (err error) {
 		release, err = b.Cube.Claims().Wait(ctx, j.id)
 		return err

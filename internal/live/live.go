@@ -27,6 +27,7 @@ import (
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/graph/solve/resource"
 	"github.com/cubebuild/cube/internal/progress"
 )
 
@@ -50,7 +51,9 @@ type Build struct {
 	Lost     int64     `json:"lost,omitempty"`
 	Left     float64   `json:"left_s,omitempty"` // 0: not known
 	Vertices []Vertex  `json:"vertices"`         // that are under way
-	Actions  []Action  `json:"actions"`          // that run or are waited for, at most MaxActions
+	Running  int       `json:"running"`          // actions that run, or will be tried again after a pause
+	Waits    []Wait    `json:"waits,omitempty"`  // what other actions wait for
+	Actions  []Action  `json:"actions"`          // that run and then that wait, at most MaxActions
 	More     int       `json:"more,omitempty"`   // actions beyond these
 }
 
@@ -64,7 +67,18 @@ type Vertex struct {
 	Done  int64  `json:"done"`
 }
 
-// Action is one that runs or is waited for.
+// Wait is what actions of a vertex wait for.
+type Wait struct {
+	Vertex  string `json:"vertex"`
+	Actions int    `json:"actions"`
+	// Resource is cpu, memory, gpu, token and its name, or worker: one of the build's
+	// own. It is "" where another build runs them.
+	Resource resource.Name `json:"resource,omitempty"`
+	For      string        `json:"for,omitempty"` // the same in words: how much there is, and who has it
+	Since    time.Time     `json:"since"`         // when the first of them began to
+}
+
+// Action is one that runs or waits.
 type Action struct {
 	ID      graph.ActionID `json:"action"`
 	Vertex  string         `json:"vertex"`
@@ -74,7 +88,7 @@ type Action struct {
 	State   progress.State `json:"state"`
 	Attempt int            `json:"attempt,omitempty"`
 	Lost    bool           `json:"lost,omitempty"` // of one that is retried: nobody saw the attempt's end
-	For     string         `json:"for,omitempty"`  // what is waited for, where it is room
+	For     string         `json:"for,omitempty"`  // what is waited for, but for another build
 }
 
 const (
@@ -178,7 +192,13 @@ func (p *Publisher) now(now time.Time) Build {
 	for _, v := range p.progress.Vertices {
 		b.Vertices = append(b.Vertices, Vertex{v.Name, v.Total, v.Count.Sum()})
 	}
+	for _, w := range p.progress.Waits() {
+		b.Waits = append(b.Waits, Wait{w.Vertex.Name, w.Actions, w.Resource, w.For, w.Since.UTC()})
+	}
 	for i, a := range p.progress.Running() {
+		if a.State != progress.Waiting {
+			b.Running++
+		}
 		if i >= MaxActions {
 			b.More++
 			continue

@@ -12,6 +12,7 @@ import (
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/graph/solve/resource"
 )
 
 // Build is how far a build is. Its methods are called one at a time.
@@ -65,7 +66,7 @@ type State string
 // The states of an action.
 const (
 	Running  State = "running"
-	Waiting  State = "waiting" // for another build that runs it, or for room
+	Waiting  State = "waiting" // for another build that runs it, or for what it needs of the machine
 	Retrying State = "retrying"
 )
 
@@ -79,7 +80,21 @@ type Action struct {
 	Attempt int           // that runs, or has failed
 	Pause   time.Duration // before the next attempt
 	Lost    bool          // of one that is retried: nobody saw the attempt's end
-	For     string        // what is waited for, where it is room
+	// Resource is what is waited for, "" where another build runs it, and For says how
+	// much of it there is.
+	Resource resource.Name
+	For      string
+}
+
+// Wait is what actions of a vertex wait for.
+type Wait struct {
+	Vertex  *graph.Vertex
+	Actions int
+	// Resource and For are as in Action; For and Since are of the one that waits
+	// longest.
+	Resource resource.Name
+	For      string
+	Since    time.Time
 }
 
 // Event takes in what the build did.
@@ -95,7 +110,7 @@ func (b *Build) Event(e solve.Event) {
 	case solve.Waiting:
 		a := Action{Vertex: e.Vertex, Tile: e.Tile, ID: e.Action, Since: time.Now(), State: Waiting}
 		if e.For != nil {
-			a.For = e.For.String()
+			a.Resource, a.For = e.For.Resource, e.For.String()
 		}
 		b.put(a)
 	case solve.Retried:
@@ -160,12 +175,35 @@ func (b *Build) vertexDone(e solve.VertexDone) {
 	delete(b.by, e.Vertex)
 }
 
-// Running lists what runs or is waited for, the longest first.
+// Running lists what runs and then what waits, the longest first.
 func (b *Build) Running() []Action {
 	return slices.SortedFunc(maps.Values(b.running), func(x, y Action) int {
-		return cmp.Or(x.Since.Compare(y.Since), cmp.Compare(x.Vertex.Name, y.Vertex.Name), cmp.Compare(x.Tile.Box.T.Lo, y.Tile.Box.T.Lo),
+		return cmp.Or(cmp.Compare(x.waits(), y.waits()), x.Since.Compare(y.Since), cmp.Compare(x.Vertex.Name, y.Vertex.Name), cmp.Compare(x.Tile.Box.T.Lo, y.Tile.Box.T.Lo),
 			cmp.Compare(x.Tile.Box.Y.Lo, y.Tile.Box.Y.Lo), cmp.Compare(x.Tile.Box.X.Lo, y.Tile.Box.X.Lo))
 	})
+}
+
+func (a Action) waits() int {
+	if a.State == Waiting {
+		return 1
+	}
+	return 0
+}
+
+// Waits counts what waits, by vertex and by what for, the longest first.
+func (b *Build) Waits() (all []Wait) {
+	for _, a := range b.Running() {
+		if a.State != Waiting {
+			continue
+		}
+		i := slices.IndexFunc(all, func(w Wait) bool { return w.Vertex == a.Vertex && w.Resource == a.Resource })
+		if i < 0 {
+			i = len(all)
+			all = append(all, Wait{Vertex: a.Vertex, Resource: a.Resource, For: a.For, Since: a.Since})
+		}
+		all[i].Actions++
+	}
+	return all
 }
 
 // Rate is how many tiles were done a second since the first action began.
@@ -206,7 +244,9 @@ func (b *Build) Left(now time.Time) (time.Duration, bool) {
 func (b *Build) abreast(now time.Time) float64 {
 	spent := b.spent.Wall
 	for _, r := range b.running {
-		spent += now.Sub(r.Since)
+		if r.State == Running {
+			spent += now.Sub(r.Since)
+		}
 	}
 	return max(1, spent.Seconds()/max(0.001, now.Sub(b.first).Seconds()))
 }

@@ -4,9 +4,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/graph/solve/resource"
 	"github.com/cubebuild/cube/internal/progress"
 )
 
@@ -55,4 +58,43 @@ func TestTilesThatAFormerVersionHoldsAreNoWork(t *testing.T) {
 	if b.Over != b.Total || len(b.Vertices) != 0 || len(b.Running()) != 0 {
 		t.Errorf("%d of %d are over, %d vertices and %d actions under way", b.Over, b.Total, len(b.Vertices), len(b.Running()))
 	}
+}
+
+func TestWhatWaitsIsCountedByWhatFor(t *testing.T) {
+	t.Parallel()
+	var b progress.Build
+	v, w := vertex("slope", 9), vertex("aspect", 9)
+	idl := &resource.Shortage{Resource: resource.Token("idl"), Others: 1}
+	b.Event(solve.Planned{Plan: &graph.Plan{}, Tiles: 18})
+	for i := range int64(3) {
+		b.Event(solve.Waiting{Vertex: v, Tile: tile(i), For: idl})
+	}
+	b.Event(solve.Waiting{Vertex: v, Tile: tile(3), For: &resource.Shortage{Resource: resource.Memory, Want: 2 << 30, Free: 1 << 30}})
+	b.Event(solve.Waiting{Vertex: w, Tile: tile(0), For: idl})
+	b.Event(solve.Waiting{Vertex: w, Tile: tile(1)})
+	b.Event(solve.Started{Vertex: w, Tile: tile(2), Attempt: 1, Time: time.Now()})
+	want := map[string]int{"slope a token of idl: 1 held by another build": 3, "slope memory: 1 GiB of 2 GiB free": 1,
+		"aspect a token of idl: 1 held by another build": 1, "aspect ": 1}
+	if d := cmp.Diff(want, waits(&b)); d != "" {
+		t.Error(d)
+	}
+	if all := b.Running(); len(all) != 7 || all[0].State != progress.Running {
+		t.Errorf("first of %d is one that is %s", len(all), all[0].State)
+	}
+	// One begins, one is found to be run by another build, one is done.
+	b.Event(solve.Started{Vertex: v, Tile: tile(0), Attempt: 1, Time: time.Now()})
+	b.Event(solve.Waiting{Vertex: v, Tile: tile(1)})
+	b.Event(solve.TileDone{Vertex: v, Tile: tile(3), Outcome: solve.Hit})
+	want = map[string]int{"slope a token of idl: 1 held by another build": 1, "slope ": 1, "aspect a token of idl: 1 held by another build": 1, "aspect ": 1}
+	if d := cmp.Diff(want, waits(&b)); d != "" {
+		t.Error(d)
+	}
+}
+
+func waits(b *progress.Build) map[string]int {
+	all := map[string]int{}
+	for _, w := range b.Waits() {
+		all[w.Vertex.Name+" "+w.For] = w.Actions
+	}
+	return all
 }

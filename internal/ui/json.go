@@ -73,6 +73,9 @@ func (j *JSON) Event(e solve.Event) error {
 		l.Attempt, l.Time = e.Attempt, utc(e.Time)
 		return j.line(l)
 	case solve.Waiting:
+		if !e.News {
+			return nil
+		}
 		l := newTile("waiting", e.Vertex, e.Tile, e.Action)
 		if e.For != nil {
 			l.For = e.For.String()

@@ -34,7 +34,7 @@ func (p *Plain) printf(format string, args ...any) {
 func (p *Plain) Event(e solve.Event) error {
 	switch e := e.(type) {
 	case solve.Waiting:
-		if e.For != nil {
+		if e.News && e.For != nil {
 			p.printf("%s: waiting for %s\n", e.Vertex.Name, e.For)
 		}
 	case solve.Retried:

@@ -214,31 +214,41 @@ func share(part, whole int64) float64 {
 	return float64(part) / float64(whole)
 }
 
-// runningLines name what runs, the longest first.
+// runningLines name what runs, the longest first, and say how many wait for what.
 func (t *Terminal) runningLines(now time.Time, room int) []string {
-	all := t.build.Running()
 	var lines []string
-	for i, r := range all {
-		if i == room && room > 0 {
-			lines[i-1] = t.conf.Style.Dim(fmt.Sprintf("    … %d more", len(all)-i+1))
-			break
+	for _, r := range t.build.Running() {
+		if r.State == progress.Waiting {
+			break // those come last
 		}
 		line := fmt.Sprintf("    %s %s  %s", spinner(now), where(r.Vertex, r.Tile), Took(now.Sub(r.Since)))
-		if note := Doing(r); note != "" {
+		if note := doing(r); note != "" {
 			line += "  " + note
 		}
 		lines = append(lines, t.conf.Style.Dim(line))
 	}
+	for _, w := range t.build.Waits() {
+		line := fmt.Sprintf("    %s %s  %s  %s", spinner(now), w.Vertex.Name, Took(now.Sub(w.Since)), Waiting(w.Actions, w.For))
+		lines = append(lines, t.conf.Style.Dim(line))
+	}
+	if len(lines) > room && room > 0 {
+		lines = append(lines[:room-1], t.conf.Style.Dim(fmt.Sprintf("    … %d more", len(lines)-room+1)))
+	}
 	return lines
 }
 
-// Doing says what an action is doing, where it does not simply run.
-func Doing(a progress.Action) string {
+// Waiting says how many actions wait, and for what of the machine; "" where another
+// build runs them.
+func Waiting(actions int, what string) string {
+	if what == "" {
+		return fmt.Sprintf("%d that another build runs", actions)
+	}
+	return fmt.Sprintf("%d waiting for %s", actions, what)
+}
+
+// doing says what an action is doing, where it does not simply run.
+func doing(a progress.Action) string {
 	switch {
-	case a.For != "":
-		return "waiting for " + a.For
-	case a.State == progress.Waiting:
-		return "another build runs it"
 	case a.State == progress.Retrying:
 		return fmt.Sprintf("attempt %d failed, again in %s", a.Attempt, Took(a.Pause))
 	case a.Attempt > 1:

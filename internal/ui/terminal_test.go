@@ -14,6 +14,7 @@ import (
 	"github.com/cubebuild/cube/cube/grid"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/graph/solve/resource"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -188,10 +189,13 @@ func TestTerminalShowsWhatRuns(t *testing.T) {
 	}
 	must(t, d.Event(solve.Started{Vertex: v, Tile: tileOf(v, 10), Attempt: 2, Time: time.Now()}))
 	must(t, d.Event(solve.Waiting{Vertex: v, Tile: tileOf(v, 11)}))
+	for i := range int64(3) {
+		must(t, d.Event(solve.Waiting{Vertex: v, Tile: tileOf(v, 12+i), For: &resource.Shortage{Resource: resource.Token("idl"), Others: 2}}))
+	}
 	time.Sleep(firstFrame + 2*frameEvery)
 	text := e.text()
 	must(t, d.Close())
-	for _, want := range []string{"slope", "10/40", "10 known", "x[100,110)", "attempt 2", "another build runs it", "all"} {
+	for _, want := range []string{"slope", "10/40", "10 known", "x[100,110)", "attempt 2", "1 that another build runs", "3 waiting for a token of idl: 2 held by another build", "all"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the frame lacks %q:\n%s", want, text)
 		}

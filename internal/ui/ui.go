@@ -15,7 +15,9 @@
 //	planned  targets, tiles, vertices: [{vertex, grid, tiles, inputs, outputs}]
 //	         before any action runs; tiles are those that may have to
 //	started  vertex, grid, tile, action, attempt, time
-//	waiting  vertex, grid, tile, action      another build runs the same action
+//	waiting  vertex, grid, tile, action, for
+//	         another build runs the same action; or for, once of each vertex: what
+//	         it needs of the machine is not free
 //	retried  vertex, grid, tile, action, attempt, error, pause_s
 //	tile     vertex, grid, tile, outcome (hit, ran, failed or blocked), action;
 //	         of those that ran: attempt, time, wall_s, outputs (role → digest);

@@ -51,7 +51,7 @@ func story(t *testing.T, d Display) {
 		solve.Started{Vertex: w, Tile: tileOf(w, 0), Action: id, Attempt: 1, Time: at},
 		solve.Retried{Vertex: w, Tile: tileOf(w, 0), Action: id, Attempt: 1, Err: errors.New("exited with code 75"), Pause: time.Second},
 		ran,
-		solve.Waiting{Vertex: w, Tile: tileOf(w, 1), Action: id},
+		solve.Waiting{Vertex: w, Tile: tileOf(w, 1), Action: id, News: true},
 		failed,
 		solve.VertexDone{Vertex: w, Count: solve.Count{Ran: 1, Failed: 1}, Wall: 1500 * time.Millisecond},
 	} {

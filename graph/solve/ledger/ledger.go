@@ -175,8 +175,8 @@ func (l *Ledger) Try(ctx context.Context, d resource.Demand) (release func(), er
 }
 
 // Reserve waits until the machine has what is wanted, and takes it: nobody else
-// gets it before release is called, or this process ends. Where it must wait
-// for other builds, or its turn, it says once what for. The error is ctx's, or the
+// gets it before release is called, or this process ends. Where it must wait it says
+// what for, and again where that becomes another thing. The error is ctx's, or the
 // file's, or that what is wanted is more than there is.
 func (l *Ledger) Reserve(ctx context.Context, d resource.Demand, notice func(resource.Shortage)) (release func(), err error) {
 	w, err := l.waiter(d)
@@ -184,15 +184,16 @@ func (l *Ledger) Reserve(ctx context.Context, d resource.Demand, notice func(res
 		return nil, err
 	}
 	defer l.forget(w)
+	var told resource.Shortage
 	for {
 		var short lack
 		release, err := l.try(ctx, w, true, &short)
 		if err != nil || release != nil {
 			return release, err
 		}
-		if notice != nil && (short.Others > 0 || short.Behind) {
-			notice(short.Shortage)
-			notice = nil
+		if notice != nil && (short.Resource != told.Resource || short.Foreign() != told.Foreign()) {
+			told = short.Shortage
+			notice(told)
 		}
 		if err := pause(ctx, short.freed); err != nil {
 			return nil, err

@@ -17,6 +17,10 @@ const (
 	GPU    Name = "gpu"    // pieces
 )
 
+// Worker is what a build has some of, and no machine: a place to run an action in. It
+// is only in a Shortage.
+const Worker Name = "worker"
+
 const tokenPrefix = "token "
 
 // Token is the resource that tokens of a name are. They are counted by the
@@ -31,7 +35,7 @@ func (n Name) String() string {
 	if t, ok := strings.CutPrefix(string(n), tokenPrefix); ok {
 		return "a token of " + t
 	}
-	return map[Name]string{CPU: "processors", Memory: "memory", GPU: "a GPU"}[n]
+	return map[Name]string{CPU: "processors", Memory: "memory", GPU: "a GPU", Worker: "a worker"}[n]
 }
 
 // Plain is the name in one word, a token's own.

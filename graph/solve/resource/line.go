@@ -30,6 +30,10 @@ type Shortage struct {
 	Behind bool
 }
 
+// Foreign reports whether the build that waits does not have it all itself: others
+// do, or it is owed to who came before.
+func (s Shortage) Foreign() bool { return s.Others > 0 || s.Behind }
+
 // String says what is waited for, such as "memory: 3 GiB held by another build".
 func (s Shortage) String() string {
 	switch {
