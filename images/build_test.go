@@ -526,6 +526,45 @@ func TestGCKeepsWhatHasANameAndWhatIsAskedFor(t *testing.T) {
 	}
 }
 
+// What runs must not lose its files: they are its image's, whatever the store
+// calls that by now.
+func TestGCLeavesAnImageToThoseWhoUseIt(t *testing.T) {
+	t.Parallel()
+	s, src := newStore(t), goSource(t)
+	img := build(t, s, src)
+	dirs, release, err := s.Use(t.Context(), img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), img.Manifest); err != nil {
+		t.Fatal(err)
+	}
+	other, err := OpenStore(s.Dir(), s.cfg) // as another process does
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		freed, err := other.GC(t.Context(), GCOptions{Age: time.Nanosecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if freed.Layers != 0 || freed.Blobs != 0 {
+			t.Errorf("freed %+v", freed)
+		}
+		if out := run(t, filepath.Join(dirs[0], "producer")); out != "hello all\n" {
+			t.Errorf("said %q", out)
+		}
+	}
+	release()
+	freed, err := other.GC(t.Context(), GCOptions{Age: time.Nanosecond})
+	if err != nil || freed.Layers != 1 || freed.Blobs != 3 {
+		t.Errorf("when nobody uses it: %+v, %v", freed, err)
+	}
+	if left, err := filepath.Glob(s.path("locks", usePrefix+"*")); len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 func TestABuildThatIsCancelledLeavesNothing(t *testing.T) {
 	t.Parallel()
 	s, src := newStore(t), goSource(t)

@@ -48,8 +48,9 @@
 // SHA-256, layers/ the unpacked layers by their DiffID, made/ the layer that
 // each set of ingredients became and the software found in each image, stat/
 // what each producer directory looked like when it was last built, apt/ the
-// package lists, locks/ empty files to lock, and tmp/ what is being made. All
-// but the layout may be deleted while nothing runs, and comes again.
+// package lists, locks/ empty files to lock (use-<manifest> by those who run an
+// image), and tmp/ what is being made. All but the layout may be deleted while
+// nothing runs, and comes again.
 // Everything is written to tmp/ and renamed, so that what has its final name
 // is whole.
 //

@@ -31,8 +31,8 @@ type Freed struct {
 }
 
 // GC removes what no image needs any more, and what an interrupted build left.
-// It waits for builds that are going on, and they for it. The layers of an
-// image that is being run stay only if the image does: keep those.
+// It waits for builds that are going on, and they for it. What somebody uses stays;
+// see [Store.Use].
 func (s *Store) GC(ctx context.Context, opt GCOptions) (Freed, error) {
 	if opt.Age == 0 {
 		opt.Age = 30 * 24 * time.Hour
@@ -105,7 +105,7 @@ func (g *collector) run(ctx context.Context) error {
 		{"downloads", aged, &g.freed.Downloads},
 		{"stat", aged, nil},
 		{"made", g.pointsNowhere, nil},
-		{"locks", func(name string, _ fs.FileInfo) bool { return name != "gc" && name != "index" }, nil},
+		{"locks", func(name string, _ fs.FileInfo) bool { return name != "gc" && name != "index" && !g.held(name) }, nil},
 	} {
 		if err := g.sweep(ctx, sweep.folder, sweep.goes, sweep.count); err != nil {
 			return err
@@ -138,11 +138,22 @@ func (g *collector) kept(manifest string) bool {
 	return err == nil && slices.Contains(g.opt.Keep, img.Config)
 }
 
-// mark notes what the images of the index are made of.
+// mark notes what the images of the index are made of, and those that are used.
 func (g *collector) mark(ctx context.Context) error {
 	all, err := g.store.List(ctx)
 	if err != nil {
 		return err
+	}
+	used, err := g.inUse()
+	if err != nil {
+		return err
+	}
+	for _, manifest := range used {
+		img, err := g.store.load(manifest)
+		if err != nil {
+			return fmt.Errorf("image %s, which is in use: %w", manifest, err)
+		}
+		all = append(all, img)
 	}
 	use := func(digest string) { g.used[strings.TrimPrefix(digest, "sha256:")] = true }
 	for _, img := range all {

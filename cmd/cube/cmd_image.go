@@ -402,8 +402,8 @@ func newImageGCCommand(a *app) *cobra.Command {
 		Use:   "gc",
 		Short: "free what no image needs",
 		Long: `Gc frees the layers and packages that no image needs, and images without a name
-that were not used for a while. An image that is freed is built again when it is
-needed.`,
+that were not used for a while. What a build runs meanwhile stays. An image that is
+freed is built again when it is needed.`,
 		Example: "  cube image gc\n  cube image gc --days 1",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return runImageGC(c.Context(), a, days) },

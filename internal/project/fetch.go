@@ -335,7 +335,7 @@ func (f *fetching) attempt(ctx context.Context, known **proxy.Recording, replay 
 // execute runs operation fetch in a sandbox whose network is the proxy.
 func (f *fetching) execute(ctx context.Context, network *proxy.Proxy, secrets []containers.Secret, log io.Writer) (*containers.Result, error) {
 	made := f.producers[f.inst.Name]
-	layers, err := f.Images.Unpack(ctx, made.image)
+	layers, err := f.unpack(ctx, made.image)
 	if err != nil {
 		return nil, err
 	}

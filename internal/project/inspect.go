@@ -158,7 +158,7 @@ const maxInspection = 1 << 20
 // ask runs the driver. The caller closes the result.
 func (pr *preparation) ask(ctx context.Context, q question, a asked, what string, outputs map[string]graph.RequestOutput) (*containers.Result, error) {
 	made := pr.producers[q.inst.Name]
-	layers, err := pr.Images.Unpack(ctx, made.image)
+	layers, err := pr.unpack(ctx, made.image)
 	if err != nil {
 		return nil, err
 	}

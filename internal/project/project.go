@@ -77,6 +77,7 @@ type Project struct {
 
 	mu      sync.Mutex
 	imgs    map[string]*images.Image                   // by config digest
+	used    map[string]func()                          // by manifest digest, of the images that are used: give them back
 	refetch map[string]func(ctx context.Context) error // by name, of sources that a producer fetched
 	staging *cube.Staging                              // nil until something is too large for memory
 	scratch string                                     // in its place, where there is no cube
@@ -100,7 +101,7 @@ func Open(c Config) (*Project, error) {
 			return nil, err
 		}
 	}
-	p := &Project{File: file, cfg: c, imgs: map[string]*images.Image{}, refetch: map[string]func(context.Context) error{},
+	p := &Project{File: file, cfg: c, imgs: map[string]*images.Image{}, used: map[string]func(){}, refetch: map[string]func(context.Context) error{},
 		secrets: map[string][]byte{}, reindex: map[string]func(context.Context) error{}}
 	if p.Lock, err = config.LoadLockOrNew(p.path(config.LockName)); err != nil {
 		return nil, err
@@ -163,6 +164,9 @@ func (p *Project) Close() error {
 	var err error
 	if p.executor != nil { // its containers may be shown what lies in the staging area
 		err = p.executor.Close()
+	}
+	for _, release := range p.used {
+		release()
 	}
 	if p.staging != nil {
 		err = errors.Join(err, p.staging.Close())
@@ -282,7 +286,29 @@ func (p *Project) Layers(ctx context.Context, inst *graph.Instance) ([]string, e
 	if img == nil {
 		return nil, fmt.Errorf("image %s of %s is not at hand", inst.Image.Ref, inst.Name)
 	}
-	return p.Images.Unpack(ctx, img)
+	return p.unpack(ctx, img)
+}
+
+// unpack returns the layers of an image, which stay until the project is closed.
+func (p *Project) unpack(ctx context.Context, img *images.Image) ([]string, error) {
+	p.mu.Lock()
+	used := p.used[img.Manifest] != nil
+	p.mu.Unlock()
+	if used {
+		return p.Images.Unpack(ctx, img)
+	}
+	dirs, release, err := p.Images.Use(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.used[img.Manifest] != nil { // by another action, meanwhile
+		release()
+	} else {
+		p.used[img.Manifest] = release
+	}
+	return dirs, nil
 }
 
 // ImageByConfig returns an image of a prepared plan by its config digest, or nil.
