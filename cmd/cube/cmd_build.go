@@ -159,7 +159,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 		err = errors.Join(err, c.View(ctx))
 	}
 	status, code := outcome(ctx, result, prep.Plan.Targets, err, o.keepGoing)
-	err = errors.Join(ignoreFailures(err), rec.end(status, time.Since(started), err))
+	err = errors.Join(ignoreFailures(err), rec.end(status, result, time.Since(started), err))
 	summary := ui.Summary{Targets: prep.Plan.Targets, Result: result, Plan: prep.Plan, Took: time.Since(started), Status: string(status), Run: rec.id()}
 	if err := errors.Join(err, display.Summary(summary)); err != nil || code == exitOK {
 		return err

@@ -307,7 +307,7 @@ func (im *importing) build(ctx context.Context, display ui.Display, prep *projec
 	if err != nil {
 		status = lineage.Failed
 	}
-	err = errors.Join(err, rec.end(status, time.Since(began), err))
+	err = errors.Join(err, rec.end(status, result, time.Since(began), err))
 	if f := (*containers.Failure)(nil); errors.As(failed.Err, &f) {
 		return graph.Digest{}, &usageError{im.said(f, failed.Log)}
 	}

@@ -185,8 +185,8 @@ func (r *recording) exchanges(d graph.Digest) ([]lineage.Exchange, error) {
 // date at its end; otherwise the next query does it.
 const longRun = 5 * time.Second
 
-// end closes the record.
-func (r *recording) end(status lineage.Status, took time.Duration, cause error) error {
+// end closes the record of a build that came to a result.
+func (r *recording) end(status lineage.Status, result *solve.Result, took time.Duration, cause error) error {
 	defer r.cancel()
 	if !r.begun {
 		r.cancel()
@@ -202,12 +202,29 @@ func (r *recording) end(status lineage.Status, took time.Duration, cause error) 
 		}
 		return err
 	}
-	if err := r.writer.End(status, r.events.Counts(), cause); err != nil || took < longRun {
+	counts := r.events.Counts()
+	if status == lineage.Failed || status == lineage.Cancelled { // vertices that never were done have tiles that were
+		counts = recorder.CountsOf(result.Count)
+	}
+	if err := r.writer.End(status, counts, why(status, result, cause)); err != nil || took < longRun {
 		return err
 	}
 	cat := r.app.catalog(r.cube)
 	_, err = cat.Update(context.WithoutCancel(r.ctx))
 	return errors.Join(err, cat.Close())
+}
+
+// why is what the record says of a build that did not succeed: the first failure,
+// where actions failed and nothing else did. Of one that was stopped its status
+// says all.
+func why(status lineage.Status, result *solve.Result, cause error) error {
+	switch {
+	case status == lineage.Cancelled:
+		return nil
+	case cause != nil && ignoreFailures(cause) == nil && len(result.Failures) > 0:
+		return result.Failures[0]
+	}
+	return cause
 }
 
 // catalog opens the index of a cube.

@@ -50,7 +50,7 @@ func New(w *lineage.Writer, cfg Config) *Recorder {
 	return &Recorder{w: w, cfg: cfg, packages: map[string][]lineage.Package{}, based: map[*graph.Vertex]bool{}, open: map[graph.ActionID]bool{}}
 }
 
-// Counts are of the actions so far.
+// Counts are of the vertices that are done.
 func (r *Recorder) Counts() lineage.Counts { return r.counts }
 
 // Err says what could not be recorded. A build need not fail for it.
@@ -127,14 +127,15 @@ func (r *Recorder) Event(e solve.Event) error {
 }
 
 func (r *Recorder) count(c solve.Count) {
-	n := counts(c)
+	n := CountsOf(c)
 	r.counts.Actions += n.Actions
 	r.counts.Ran += n.Ran
 	r.counts.Hits += n.Hits
 	r.counts.Failed += n.Failed
 }
 
-func counts(c solve.Count) lineage.Counts {
+// CountsOf records how many tiles came to what.
+func CountsOf(c solve.Count) lineage.Counts {
 	return lineage.Counts{Actions: c.Sum(), Ran: c.Ran, Hits: c.Hit, Failed: c.Failed + c.Lost}
 }
 
@@ -211,7 +212,7 @@ func (r *Recorder) ended(id graph.ActionID) bool {
 func (r *Recorder) vertex(e solve.VertexDone) lineage.Vertex {
 	v := lineage.Vertex{
 		Instance: e.Vertex.Name, Grid: e.Vertex.GridName, Derivation: e.Derivation, Preimage: e.Preimage,
-		Started: time.Now().Add(-e.Wall).UTC(), Status: lineage.Succeeded, Counts: counts(e.Count), Wall: e.Wall,
+		Started: time.Now().Add(-e.Wall).UTC(), Status: lineage.Succeeded, Counts: CountsOf(e.Count), Wall: e.Wall,
 	}
 	if !e.Complete {
 		v.Status = lineage.Failed
