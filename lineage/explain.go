@@ -90,8 +90,8 @@ func (e *explainer) compare(path []string, a, b any) {
 		e.changes = append(e.changes, c)
 		return
 	}
-	ma, oka := keyed(a)
-	mb, okb := keyed(b)
+	ma, oka := keyed(path, a)
+	mb, okb := keyed(path, b)
 	if !oka || !okb || len(ma) == 0 && len(mb) == 0 {
 		e.changes = append(e.changes, tell(path, a, b))
 		return
@@ -105,9 +105,10 @@ func (e *explainer) compare(path []string, a, b any) {
 	}
 }
 
-// keyed sees a value as an object: an object itself, or a list whose elements
-// are named by role, variable or name, and else by their place.
-func keyed(v any) (map[string]any, bool) {
+// keyed sees a value as an object: an object itself, the variables of an
+// environment, or a list whose elements are named by role, variable or name, and
+// else by their place.
+func keyed(path []string, v any) (map[string]any, bool) {
 	switch v := v.(type) {
 	case nil:
 		return nil, true
@@ -116,6 +117,11 @@ func keyed(v any) (map[string]any, bool) {
 	case []any:
 		m := make(map[string]any, len(v))
 		for i, element := range v {
+			if s, ok := element.(string); ok && is(path, "shared", "image", "env") {
+				name, value, _ := strings.Cut(s, "=")
+				m[name] = value
+				continue
+			}
 			name := elementName(element, i)
 			if _, twice := m[name]; twice {
 				name += "#" + strconv.Itoa(i)
@@ -160,12 +166,26 @@ func whole(path []string, a, b any) (Change, bool) {
 		return sized(ChangedGrid, "time range", "steps "+span(a), span(b), ""), true
 	case is(path, "tiling"):
 		return sized(ChangedTiling, "tile size", tiling(a), tiling(b), "; every tile is new"), true
+	case is(path, "chunks"):
+		return chunksChange(a, b), true
+	case is(path, "inputs", "*", "need", "halo"):
+		c := sized(ChangedContract, "need "+path[1]+": halo", halo(a), halo(b), "")
+		c.Name = path[1] + ": halo"
+		return c, true
+	case is(path, "shared", "serves"):
+		return nowOrNot("serves", "it serves batches of tiles (capabilities.batch)", a, b), true
+	case is(path, "shared", "checkpoint"):
+		return nowOrNot("checkpoint", "it finds /cube/checkpoint (capabilities.checkpoint)", a, b), true
 	case is(path, "told", "*", "window"):
 		return sized(ChangedContract, "window of "+path[1], box(a), box(b), ""), true
 	case is(path, "told", "*"):
 		return tell(path, a, b), oneSided
-	case is(path, "shared", "image", "env"), is(path, "shared", "image", "command"):
+	case is(path, "shared", "image", "command"):
 		return tell(path, a, b), true
+	case is(path, "shared", "image", "env", "*"):
+		c := tell(path, a, b)
+		c.Sentence = strings.Replace(c.Sentence, "image env."+path[3], "variable "+path[3]+" of the environment of image", 1)
+		return c, true
 	case is(path, "shared", "params", "*"):
 		return tell(path, a, b), !bothObjects(a, b)
 	case is(path, "shared", "image"), is(path, "shared", "sources", "*"), is(path, "shared", "outputs", "*"), is(path, "inputs", "*"):
@@ -188,6 +208,33 @@ func partsChange(role string, a, b any) Change {
 		c.New, c.Sentence = "", fmt.Sprintf("source %s is no longer read by parts, of which there were %s", role, c.Old)
 	default:
 		c.Sentence = fmt.Sprintf("parts of source %s changed: it had %s, and has %s; tiles that meet none of the changed ones stay", role, c.Old, c.New)
+	}
+	return c
+}
+
+// chunksChange is a change of how outputs are cut into chunks: of the first that
+// is cut otherwise.
+func chunksChange(a, b any) Change {
+	la, _ := a.([]any)
+	lb, _ := b.([]any)
+	at := func(l []any, i int) string {
+		if i >= len(l) {
+			return "none"
+		}
+		return tiling(l[i])
+	}
+	i := 0
+	for i < min(len(la), len(lb))-1 && reflect.DeepEqual(la[i], lb[i]) {
+		i++
+	}
+	return sized(ChangedTiling, "chunk size", at(la, i), at(lb, i), "")
+}
+
+// nowOrNot is a change of something that is so or not.
+func nowOrNot(name, so string, a, b any) Change {
+	c := Change{What: ChangedContract, Name: name, Old: show(a), New: show(b), Sentence: so + " now, and did not before"}
+	if b == nil {
+		c.Sentence = so + " no longer"
 	}
 	return c
 }
@@ -284,14 +331,10 @@ func classifyShared(path []string) (What, string, string) {
 		return ChangedContract, "thread count", ""
 	case "salt":
 		return ChangedSalt, "salt", ""
-	case "serves":
-		return ChangedContract, "", "whether it serves batches"
-	case "checkpoint":
-		return ChangedContract, "", "whether it has checkpoints"
 	case "cpu_class", "sandbox":
 		return ChangedHost, "", strings.ReplaceAll(head, "_", " ")
 	case "engine", "key_version":
-		return ChangedEngine, "engine", strings.TrimPrefix(strings.Join(path, "."), "engine.")
+		return ChangedEngine, "cube's own", strings.TrimPrefix(strings.Join(path, "."), "engine.")
 	}
 	return ChangedOther, "", strings.Join(path, ".")
 }
@@ -374,6 +417,16 @@ func box(v any) string {
 func span(v any) string {
 	m, _ := v.(map[string]any)
 	return fmt.Sprintf("[%s,%s)", orZero(m["lo"]), orZero(m["hi"]))
+}
+
+// halo is a grid.Halo for people.
+func halo(v any) string {
+	m, _ := v.(map[string]any)
+	s := orZero(m["y"]) + " × " + orZero(m["x"]) + " cells"
+	if before, after := orZero(m["before"]), orZero(m["after"]); before != "0" || after != "0" {
+		s += ", " + before + " steps before and " + after + " after"
+	}
+	return s
 }
 
 func orZero(v any) string {

@@ -22,6 +22,7 @@ func aDerivation() graph.Derivation {
 		Lattice: grid.Lattice{CRS: "EPSG:32613", DX: 250, DY: 250},
 		Box:     grid.Box{Y: grid.Range{Hi: 800}, X: grid.Range{Hi: 800}},
 		Tiling:  grid.Tiling{Y: 256, X: 256},
+		Chunks:  []grid.Tiling{{Y: 64, X: 64}, {Y: 64, X: 64}},
 		Inputs:  []graph.DerivationInput{{Role: "elevation", Need: &graph.DataNeed{Variable: "elevation", Kind: graph.Static}, Version: digest("old elevation")}},
 	}
 }
@@ -44,7 +45,7 @@ func TestEachSortOfChangeIsToldInWords(t *testing.T) {
 		{"gone input", func(d *graph.Derivation) { d.Inputs = nil },
 			[]Change{{ChangedInput, "elevation", short("old elevation"), "", "input elevation is gone, it was " + short("old elevation")}}},
 		{"halo", func(d *graph.Derivation) { d.Inputs[0].Need.Halo.Y = 1 },
-			[]Change{{ChangedContract, "elevation: halo.y", "", "1", "need elevation: halo.y is new: 1"}}},
+			[]Change{{ChangedContract, "elevation: halo", "0 × 0 cells", "1 × 0 cells", "need elevation: halo changed: 0 × 0 cells → 1 × 0 cells"}}},
 		{"source", func(d *graph.Derivation) {
 			d.Shared.Sources = map[string]graph.SourceKey{"dem": {SHA256: digest("new tif"), Ext: ".tif"}}
 		}, []Change{{ChangedSource, "dem", short("old tif"), short("new tif"), "source dem changed: " + short("old tif") + " → " + short("new tif")}}},
@@ -58,7 +59,13 @@ func TestEachSortOfChangeIsToldInWords(t *testing.T) {
 			d.Shared.Image.DiffIDs = append(d.Shared.Image.DiffIDs, digest("l3").String())
 		}, []Change{{ChangedImage, "layers", "2 layers", "3 layers", "image changed: 2 layers → 3 layers, the first that differs is number 3"}}},
 		{"env", func(d *graph.Derivation) { d.Shared.Image.Env = []string{"A=2"} },
-			[]Change{{ChangedImage, "env", `["A=1"]`, `["A=2"]`, `image env changed: ["A=1"] → ["A=2"]`}}},
+			[]Change{{ChangedImage, "env.A", "1", "2", "variable A of the environment of image changed: 1 → 2"}}},
+		{"env order", func(d *graph.Derivation) { d.Shared.Image.Env = []string{"A=1", "A=1"} },
+			[]Change{{ChangedImage, "env", `["A=1"]`, `["A=1","A=1"]`, `image env changed: ["A=1"] → ["A=1","A=1"]`}}},
+		{"serves", func(d *graph.Derivation) { d.Shared.Serves = true },
+			[]Change{{ChangedContract, "serves", "", "true", "it serves batches of tiles (capabilities.batch) now, and did not before"}}},
+		{"chunks", func(d *graph.Derivation) { d.Chunks = []grid.Tiling{{Y: 64, X: 64}, {Y: 32, X: 64}} },
+			[]Change{{ChangedTiling, "chunk size", "64 × 64 cells", "32 × 64 cells", "chunk size changed: 64 × 64 cells → 32 × 64 cells"}}},
 		{"threads", func(d *graph.Derivation) { d.Shared.CPUs = 4 },
 			[]Change{{ChangedContract, "", "1", "4", "thread count changed: 1 → 4"}}},
 		{"units", func(d *graph.Derivation) { d.Shared.Outputs[0].Units = "radian" },
@@ -72,7 +79,7 @@ func TestEachSortOfChangeIsToldInWords(t *testing.T) {
 		{"salt", func(d *graph.Derivation) { d.Shared.Salt = 1 },
 			[]Change{{ChangedSalt, "", "", "1", "salt is new: 1"}}},
 		{"engine", func(d *graph.Derivation) { d.Shared.Engine.Resampling = 2 },
-			[]Change{{ChangedEngine, "resampling", "1", "2", "engine resampling changed: 1 → 2"}}},
+			[]Change{{ChangedEngine, "resampling", "1", "2", "cube's own resampling changed: 1 → 2"}}},
 		{"cpu class", func(d *graph.Derivation) { d.Shared.CPUClass = "amd64-v4" },
 			[]Change{{ChangedHost, "cpu class", "", "amd64-v4", "cpu class is new: amd64-v4"}}},
 	} {

@@ -294,7 +294,7 @@ func (a *app) letterText(l *deadletter.Letter, checkpoint bool, given string) []
 		line("image  %s, command %s", l.Image.Ref, strings.Join(l.Command, " "))
 	}
 	for i, t := range l.Attempts {
-		line("attempt %d  %s  %s after %s, %s of at most %s", i+1, t.Started.UTC().Format(time.DateTime), t.Detail, ui.Took(t.Wall), ui.Bytes(t.MaxRSS), ui.Bytes(t.Memory))
+		line("attempt %d  %s  %s after %s, %s of at most %s", i+1, t.Started.UTC().Format(time.DateTime), t.Detail, ui.Took(t.Wall), ui.Bytes(t.MaxRSS), binary(t.Memory))
 	}
 	for _, w := range l.Windows {
 		from := "made in the same build"
