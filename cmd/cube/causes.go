@@ -28,6 +28,7 @@ type cause struct {
 
 	input *graph.Binding // of a changed or pending input
 	was   graph.Digest   // of a changed input
+	code  bool           // a producer's own files changed, and no more of its image
 }
 
 // What a preview finds beside what lineage.Explain does.
@@ -119,7 +120,7 @@ func translate(p *solve.VertexPreview, was graph.Outline, c lineage.Change) caus
 		}
 	case c.What == lineage.ChangedImage && inst != nil:
 		out.Name = inst.Image.Ref
-		out.Sentence = imageSentence(inst, c)
+		out.Sentence, out.code = imageSentence(inst, c)
 	case c.What == lineage.ChangedSalt && inst != nil:
 		out.Name = inst.Name
 		out.Sentence = fmt.Sprintf("producer %s was bumped: salt %s → %s", inst.Name, orZero(c.Old), orZero(c.New))
@@ -162,17 +163,17 @@ func inputOf(v *graph.Vertex, was graph.Outline, name string) (*graph.Binding, g
 
 // imageSentence tells a change of code from one of what it stands on: the last
 // layer of an image that cube builds is the producer's own files.
-func imageSentence(inst *graph.Instance, c lineage.Change) string {
+func imageSentence(inst *graph.Instance, c lineage.Change) (sentence string, code bool) {
 	rest := strings.TrimPrefix(c.Sentence, "image changed: ")
 	_, builtin := config.Builtin(inst.Image.Ref)
 	n := len(inst.Image.DiffIDs)
 	if c.Name == "layers" && (builtin || config.IsPath(inst.Image.Ref)) && strings.HasPrefix(rest, fmt.Sprintf("layer %d of %d:", n, n)) {
-		return fmt.Sprintf("the code of %s changed (%s)", inst.Image.Ref, rest)
+		return fmt.Sprintf("the code of %s changed (%s)", inst.Image.Ref, rest), true
 	}
 	if c.Name == "layers" {
-		return fmt.Sprintf("image %s changed: %s", inst.Image.Ref, rest)
+		return fmt.Sprintf("image %s changed: %s", inst.Image.Ref, rest), false
 	}
-	return strings.Replace(c.Sentence, "image ", "image "+inst.Image.Ref+" ", 1)
+	return strings.Replace(c.Sentence, "image ", "image "+inst.Image.Ref+" ", 1), false
 }
 
 // latticeCause is a grid with other cells, or elsewhere.

@@ -147,6 +147,9 @@ func (x *foresight) why(ctx context.Context, p *solve.VertexPreview, before json
 	if err != nil {
 		return nil, err
 	}
+	if err := x.nameFiles(ctx, p.Vertex, before, found); err != nil {
+		return nil, err
+	}
 	for i := range found {
 		c := &found[i]
 		if c.input == nil || c.input.From == nil {

@@ -107,6 +107,9 @@ func (x *foresight) whyTile(ctx context.Context, look *solve.TilePreview) ([]cau
 	if err != nil || p.Before == nil {
 		return whole, err
 	}
+	if err := x.nameFiles(ctx, p.Vertex, p.Before, whole); err != nil {
+		return nil, err
+	}
 	was, err := graph.ReadOutline(p.Before)
 	if err != nil {
 		return nil, err
