@@ -106,11 +106,8 @@ func (f *fetching) what() string { return "what producer " + f.inst.Name + " fet
 // bringIn has what is pinned be in the cache.
 func (f *fetching) bringIn(ctx context.Context, pin config.LockedFetch) error {
 	f.remember(pin)
-	if f.atHand(ctx, pin) {
+	if f.cfg.Known || f.atHand(ctx, pin) { // who only looks needs none of the bytes
 		return nil
-	}
-	if f.cfg.Known {
-		return fmt.Errorf("%s: %w", f.what(), ErrUnready)
 	}
 	recording, err := f.recall(ctx, pin)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -303,7 +304,7 @@ func (pr *preparation) pinSource(ctx context.Context, src *config.Source) error 
 	if source.IsRemote(src.URI) {
 		pr.step("source %s", src.Name)
 	}
-	pin, err := pr.Sources.Pin(ctx, pr.File.Dir(), source.Want{URI: src.URI, SHA256: want, MaxSize: src.MaxSize})
+	pin, err := pr.pin(ctx, source.Want{URI: src.URI, SHA256: want, MaxSize: src.MaxSize}, locked)
 	if pr.cfg.Locked && src.SHA256.IsZero() && errors.Is(err, source.ErrChanged) {
 		return &LockError{What: "source " + src.Name, Pinned: want.String(), Have: pin.SHA256.String()}
 	}
@@ -321,6 +322,20 @@ func (pr *preparation) pinSource(ctx context.Context, src *config.Source) error 
 	}
 	pr.Lock.Sources[src.Name] = config.LockedSource{URI: src.URI, SHA256: pin.SHA256, Size: pin.Size}
 	return nil
+}
+
+// pin has a source be on this machine. Who only looks needs none of its bytes: where
+// it is pinned and not here, it is what it is pinned to.
+func (pr *preparation) pin(ctx context.Context, want source.Want, locked config.LockedSource) (source.Pin, error) {
+	pin, err := pr.Sources.Pin(ctx, pr.File.Dir(), want)
+	if absent := errors.Is(err, source.ErrOffline) || errors.Is(err, fs.ErrNotExist); !absent || !pr.cfg.Known || want.SHA256.IsZero() {
+		return pin, err
+	}
+	pin = source.Pin{SHA256: want.SHA256}
+	if locked.SHA256 == want.SHA256 {
+		pin.Size = locked.Size
+	}
+	return pin, nil
 }
 
 func (pr *preparation) sourceError(src *config.Source, err error) error {

@@ -41,8 +41,10 @@ type Config struct {
 	Locked  bool     // nothing that is not as cube.lock pins it
 	Offline bool     // nothing is fetched
 	DryRun  bool     // cube.lock is not written, and no cube is made
-	Known   bool     // nothing is made ready either: what is not at hand is an ErrUnready
-	Update  bool     // sources of the network are fetched anew, whatever cube.lock pins
+	// Known has nothing be made ready or fetched either: an image or a description that
+	// is not at hand is an ErrUnready, and a source is what it is pinned to.
+	Known  bool
+	Update bool // sources of the network are fetched anew, whatever cube.lock pins
 
 	Images images.Config
 	// Upstream is how the hosts are reached that producers fetch from.
@@ -109,7 +111,7 @@ func Open(c Config) (*Project, error) {
 	if p.Images, err = images.OpenStore(filepath.Join(c.Cache, "images"), c.Images); err != nil {
 		return nil, err
 	}
-	p.Sources = source.Open(source.Config{Dir: filepath.Join(c.Cache, "sources"), Folders: c.Folders, Offline: c.Offline, S3: c.S3,
+	p.Sources = source.Open(source.Config{Dir: filepath.Join(c.Cache, "sources"), Folders: c.Folders, Offline: c.Offline || c.Known, S3: c.S3,
 		Secret: p.secretText, Redact: p.hidden.Redact, Progress: p.progress(),
 		Waiting: func(uri string) { p.step("%s: another build fetches it; waiting", uri) }})
 	return p, nil
