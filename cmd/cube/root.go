@@ -85,6 +85,7 @@ var commands = []func(*app) *cobra.Command{
 	newRmCommand,
 	newGCCommand,
 	newLockCommand,
+	newSourceCommand,
 	newImageCommand,
 	newDoctorCommand,
 	newSchemaCommand,

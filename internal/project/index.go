@@ -43,7 +43,7 @@ func (pr *preparation) indexes(ctx context.Context) error {
 
 // index returns the parts of a source, from the user's cache where the driver
 // has split these bytes before.
-func (pr *preparation) index(ctx context.Context, inst *config.Producer, role string, src *config.Source) (graph.Split, error) {
+func (pr *preparation) index(ctx context.Context, inst *config.Producer, role string, src *config.Source) (*split, error) {
 	q, err := pr.question(inst, role)
 	if err != nil {
 		return nil, err

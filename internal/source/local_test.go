@@ -382,6 +382,51 @@ func TestDamagedStatsAreForgotten(t *testing.T) {
 	}
 }
 
+func TestASourceIsLocatedWithoutALookAtIt(t *testing.T) {
+	t.Parallel()
+	base, dir := t.TempDir(), t.TempDir()
+	path := filepath.Join(base, "dem.tif")
+	write(t, path, "raster")
+	c := Open(Config{Dir: dir})
+	here, away, changed := Whereabouts{Here: true}, Whereabouts{}, Whereabouts{Changed: true}
+	look := func(what, uri string, p Pin, want Whereabouts) {
+		t.Helper()
+		if got, err := c.Locate(base, uri, p); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v", what, got, err)
+		}
+	}
+	raster := Pin{graph.Sum([]byte("raster")), 6}
+	look("a file that nobody has read", "dem.tif", raster, here)
+	look("of another size", "dem.tif", Pin{raster.SHA256, 7}, changed)
+	look("that is not there", "gone.tif", raster, away)
+	look("of the network", "https://a.example/dem.tif", raster, away)
+	if _, err := c.Pin(t.Context(), base, Want{URI: "dem.tif"}); err != nil {
+		t.Fatal(err)
+	}
+	look("a file that is gone, of which there is a copy", "gone.tif", raster, here)
+	look("of the network, where the same bytes are", "https://a.example/dem.tif", raster, here)
+	old := time.Now().Add(-time.Hour)
+	other := filepath.Join(base, "other.tif")
+	write(t, other, "retsar")
+	if err := os.Chtimes(other, old, old); err != nil {
+		t.Fatal(err)
+	}
+	c.stats.put(other, stated(t, other), time.Now().Add(time.Minute), Pin{graph.Sum([]byte("retsar")), 6})
+	look("of the same size, but known to be another", "other.tif", raster, Whereabouts{Here: true, Changed: true})
+	if _, err := c.Locate(base, "ftp://a.example/x", raster); err == nil {
+		t.Error("no such scheme is read")
+	}
+}
+
+func stated(t *testing.T, path string) os.FileInfo {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
 // FuzzURI pins any URI offline: it is a file below the base, or an error.
 func FuzzURI(f *testing.F) {
 	for _, seed := range []string{"dem.tif", "file:///etc/hostname", "https://a.example/x", "../x", "a://b", "file:", "%", "http://[", "HTTP://a/b", "\x00"} {
