@@ -335,12 +335,19 @@ const maxFile = 1 << 42
 
 // FilePath returns the path of a file that is the content of a, after having
 // compared it with its digest: once, as long as it stays what it is. A damaged
-// one is a *cas.CorruptError, and a then no whole version any more.
+// one is a *cas.CorruptError, and a then no whole version any more. Everybody may
+// read the file, whatever the umask was of those who put it there: a payload is
+// another user, and sees the mode.
 func (c *Cube) FilePath(ctx context.Context, a Array, f File) (string, error) {
 	path := c.objects.Path(f.Object)
 	info, err := os.Lstat(path)
 	if err != nil {
 		return "", c.doubtful(a, fmt.Errorf("object %s: %w", f.Object.Short(), err))
+	}
+	if mode := info.Mode().Perm(); mode != readable {
+		if err := os.Chmod(path, readable); err != nil && mode&readable != readable {
+			return "", fmt.Errorf("object %s: %w", f.Object.Short(), err)
+		}
 	}
 	if seen, ok := c.verified.Load(f.Object); ok && sameFile(seen.(os.FileInfo), info) {
 		return path, nil
@@ -351,6 +358,9 @@ func (c *Cube) FilePath(ctx context.Context, a Array, f File) (string, error) {
 	c.verified.Store(f.Object, info)
 	return path, nil
 }
+
+// readable is the mode of a file that payloads are shown.
+const readable = 0o444
 
 // sameFile reports whether nothing says that a file has changed.
 func sameFile(a, b os.FileInfo) bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 
@@ -338,5 +339,33 @@ func TestFilesAreKeptAsTheyAre(t *testing.T) {
 	}
 	if ok, _, err := c.Satisfies(t.Context(), Want{Variable: "perimeter", Kind: graph.File}); !ok || err != nil {
 		t.Fatalf("satisfies: %v, %v", ok, err)
+	}
+}
+
+// A payload is another user than the engine, and sees the mode of what it reads:
+// that must not be the umask's of whoever made it.
+func TestAFileIsReadableByAllWhateverTheUmaskWas(t *testing.T) {
+	t.Parallel()
+	c := newTestCube(t, Config{})
+	spec := graph.VarSpec{Name: "perimeter", Kind: graph.File}.WithDefaults()
+	f, err := c.PutFile(t.Context(), bytes.NewReader([]byte(`{"type":"Point"}`)), "", ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := c.NewFileVersion(t.Context(), spec, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []os.FileMode{0o400, 0o440, 0o444, 0o644} {
+		if err := os.Chmod(c.Objects().Path(f.Object), mode); err != nil {
+			t.Fatal(err)
+		}
+		path, err := c.FilePath(t.Context(), v, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode() != 0o444 {
+			t.Errorf("made with mode %v it is shown with %v, %v", mode, info.Mode(), err)
+		}
 	}
 }

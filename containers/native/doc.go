@@ -14,7 +14,7 @@
 // terminal unless Spec.Terminal hands one over (then there is /dev/tty, too), no descriptor but /dev/null (or Spec.Stdin), two pipes, and one for
 // its answers where it serves (Spec.Answers). It is process 100, a
 // child of a process 1 that it cannot see. Addresses are not randomised, umask
-// is 022, core dumps are off, and rlimits are fixed, save that none is raised.
+// is 022, core dumps are off, and rlimits are fixed, save that no hard one is raised.
 //
 // Whiteouts of layers are the overlay's own: a character device 0/0 hides a
 // file, and the attribute user.overlay.opaque=y a directory's lower content.

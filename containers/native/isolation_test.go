@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cubebuild/cube/containers"
@@ -18,6 +19,8 @@ import (
 )
 
 func TestPayloadIsNobodyAndHoldsNothing(t *testing.T) {
+	lowerLimit(t, syscall.RLIMIT_FSIZE, 1<<40) // as a shell's ulimit does
+	lowerLimit(t, syscall.RLIMIT_CPU, 1<<30)
 	r := newRunner(t, native.Config{})
 	want := `uid 65534 65534 gid 65534 65534
 groups []
@@ -38,6 +41,10 @@ NoNewPrivs: 1
 Seccomp: 2
 rlimit 4 0
 rlimit 7 16384
+rlimit 9 as high as may be true
+rlimit 2 as high as may be true
+rlimit 1 as high as may be true
+rlimit 0 as high as may be true
 fd 0 /dev/null
 fd 1 pipe
 fd 2 pipe
@@ -60,6 +67,23 @@ interface lo true
 	if os.Geteuid() == 0 && !strings.Contains(got, "groups []\n") {
 		t.Error("it is in groups")
 	}
+}
+
+// lowerLimit lowers a soft limit of this process until the test ends.
+func lowerLimit(t *testing.T, resource int, soft uint64) {
+	t.Helper()
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(resource, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: min(soft, old.Max), Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Setrlimit(resource, &old); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestPayloadCannotWriteToTheImageOrAnInput(t *testing.T) {

@@ -16,8 +16,11 @@ import (
 // keyed by pointers, is too.
 const addrNoRandomize = 0x0040000
 
-// limits are rlimits that the payload has whatever the host's are. They are
-// only ever lowered, because raising them takes a privilege.
+// limits are rlimits that the payload has whatever the host's are, so far as
+// these allow: a hard one is only ever lowered, because raising it takes a
+// privilege. What bounds a payload's memory, files and time is not the business
+// of the shell that cube was started from: a program may do less where it is
+// told that there is less, and say nothing.
 var limits = []struct {
 	resource   int
 	soft, hard uint64
@@ -30,6 +33,11 @@ var limits = []struct {
 	{unix.RLIMIT_SIGPENDING, 4096, 4096},
 	{unix.RLIMIT_NICE, 0, 0},
 	{unix.RLIMIT_RTPRIO, 0, 0},
+	{unix.RLIMIT_AS, unix.RLIM_INFINITY, unix.RLIM_INFINITY},
+	{unix.RLIMIT_DATA, unix.RLIM_INFINITY, unix.RLIM_INFINITY},
+	{unix.RLIMIT_RSS, unix.RLIM_INFINITY, unix.RLIM_INFINITY},
+	{unix.RLIMIT_FSIZE, unix.RLIM_INFINITY, unix.RLIM_INFINITY},
+	{unix.RLIMIT_CPU, unix.RLIM_INFINITY, unix.RLIM_INFINITY},
 }
 
 // lockDown gives up every privilege of the calling thread, for good, and with

@@ -171,6 +171,11 @@ func self([]string) {
 		syscall.Getrlimit(r, &l)
 		fmt.Println("rlimit", r, l.Max)
 	}
+	for _, r := range []int{syscall.RLIMIT_AS, syscall.RLIMIT_DATA, syscall.RLIMIT_FSIZE, syscall.RLIMIT_CPU} {
+		var l syscall.Rlimit
+		syscall.Getrlimit(r, &l)
+		fmt.Println("rlimit", r, "as high as may be", l.Cur == l.Max)
+	}
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, e := range entries {
 		to, err := os.Readlink("/proc/self/fd/" + e.Name())
