@@ -39,6 +39,9 @@ type Action struct {
 	Batch int
 	// Alone gives the action a container of its own, whatever Batch allows.
 	Alone bool
+	// OwnWindows has no window be shared with other actions, so that nothing of them
+	// is left on disk when it has ended.
+	OwnWindows bool
 
 	// Network answers it in place of the network; nil, as for all but those that
 	// fetch: it has none.

@@ -11,7 +11,7 @@ import (
 // makeRoom decides where an action's windows and outputs lie, and takes the room
 // for them: in memory where there is some, and on disk otherwise.
 func (x *Executor) makeRoom(ctx context.Context, st *staged, a *Action) error {
-	own, err := x.takePart(ctx, st, a.Inputs)
+	own, err := x.takePart(ctx, st, a)
 	if err != nil {
 		return err
 	}
@@ -56,9 +56,12 @@ func OnDisk(a Action, memory int64) int64 {
 
 // takePart has the action see the windows that others have, too, and returns
 // the size of its other windows.
-func (x *Executor) takePart(ctx context.Context, st *staged, inputs []Input) (own int64, err error) {
+func (x *Executor) takePart(ctx context.Context, st *staged, a *Action) (own int64, err error) {
 	st.shared = map[string]string{}
-	for _, in := range inputs {
+	if a.OwnWindows {
+		return windowBytes(a.Inputs), nil
+	}
+	for _, in := range a.Inputs {
 		key, err := in.key()
 		if err != nil {
 			return 0, err

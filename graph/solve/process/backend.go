@@ -28,7 +28,6 @@ import (
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/containers/native/worker"
-	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/graph/solve"
 	"github.com/cubebuild/cube/graph/solve/process/wire"
 )
@@ -207,10 +206,7 @@ func (b *Backend) room(ctx context.Context, a *containers.Action) (release func(
 	if b.disk == nil {
 		return func() {}, nil
 	}
-	a.Inputs = slices.Clone(a.Inputs)
-	for i := range a.Inputs {
-		a.Inputs[i].Digest = graph.Digest{}
-	}
+	a.OwnWindows = true
 	if release, err = b.disk.TakeDisk(ctx, containers.OnDisk(*a, b.memory)); err != nil {
 		return nil, fmt.Errorf("stage %s: %w", a.Name, err)
 	}
