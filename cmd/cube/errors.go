@@ -107,6 +107,7 @@ func exitCode(ctx context.Context, err error) int {
 		unlock *images.LockError
 
 		refused *solve.RefusedError
+		absent  *project.AbsentError
 	)
 	switch {
 	case errors.As(err, &own):
@@ -115,6 +116,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &refused):
 		return exitRefused
+	case errors.As(err, &absent):
+		return exitFailed
 	case errors.As(err, &locked), errors.As(err, &drift), errors.As(err, &unlock):
 		return exitLocked
 	case errors.As(err, &usage), errors.As(err, &yaml), errors.As(err, &yamls),

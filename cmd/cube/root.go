@@ -15,7 +15,7 @@ const rootLong = `cube is a reproducible build system whose targets are variable
 of a simulation. It walks what a variable needs back to outside data, runs what
 is missing as containers, and keeps every variable as Zarr in a cube.
 
-Exit codes: 0 done; 1 an action or the machine failed; 2 a mistake in the command
+Exit codes: 0 done; 1 an action, the machine or a server failed; 2 a mistake in the command
 line or in a file of the workspace; 3 with -k, part was built; 4 something is not
 as cube.lock pins it; 5 more would have run than --fail-on-miss or --max-cost let
 run; 130 interrupted.`

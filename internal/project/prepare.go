@@ -348,8 +348,23 @@ func (pr *preparation) sourceError(src *config.Source, err error) error {
 	case errors.Is(err, source.ErrChanged) && pr.cfg.Locked:
 		hint = "if the change is meant: cube lock"
 	}
-	return pr.File.Errorf([]string{"sources", src.Name, "uri"}, hint, "source %s: %v", src.Name, err)
+	place := []string{"sources", src.Name, "uri"}
+	if errors.Is(err, source.ErrChanged) && !src.SHA256.IsZero() {
+		place[2] = "sha256"
+	}
+	mistake := pr.File.Errorf(place, hint, "source %s: %v", src.Name, err)
+	if errors.Is(err, source.ErrAbsent) {
+		return &AbsentError{mistake}
+	}
+	return mistake
 }
+
+// AbsentError says that whoever has a source did not give it. It shows the place
+// that names the source, which may be right.
+type AbsentError struct{ at error }
+
+func (e *AbsentError) Error() string { return e.at.Error() }
+func (e *AbsentError) Unwrap() error { return e.at }
 
 // writeFile writes a file whole or not at all.
 func writeFile(path string, b []byte) error {

@@ -57,14 +57,19 @@ func (c *Cache) download(ctx context.Context, w Want, part *partial) error {
 			return err
 		}
 		if final := (*finalError)(nil); errors.As(err, &final) || ctx.Err() != nil {
-			break
+			return err
 		}
 		if idle++; part.size-before >= trickle {
 			idle, pause = 0, c.waits.pause
 		}
 	}
-	return err
+	return &absentError{err}
 }
+
+// absentError is the last of the errors that every attempt came to.
+type absentError struct{ error }
+
+func (e *absentError) Unwrap() []error { return []error{e.error, ErrAbsent} }
 
 // wait pauses before another attempt: for as long as the server that gave the
 // error asked for, within bounds.

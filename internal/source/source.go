@@ -49,6 +49,9 @@ var (
 	ErrChanged = errors.New("source is not what it is pinned to")
 	// ErrOffline says that a source would have to be fetched, and may not be.
 	ErrOffline = errors.New("source is not on this machine")
+	// ErrAbsent says that whoever has a source did not give it, however often it
+	// was asked for: later it may.
+	ErrAbsent = errors.New("source is not to be had now")
 )
 
 // Config says where sources come from.
