@@ -400,7 +400,8 @@ func (f *fetching) files(ctx context.Context) ([]containers.SourceFile, error) {
 	return out, nil
 }
 
-// failed says why a producer did not fetch: what it was refused comes first.
+// failed says why a producer did not fetch: what it was refused, and what no host
+// answered, stands at the end.
 func (f *fetching) failed(err error, network *proxy.Proxy, log *sharedLog, replay bool) error {
 	failure := (*containers.Failure)(nil)
 	if !errors.As(err, &failure) {
@@ -412,8 +413,8 @@ func (f *fetching) failed(err error, network *proxy.Proxy, log *sharedLog, repla
 		why = append(why, line)
 	}
 	const shown = 3
-	refused := slices.DeleteFunc(slices.Clone(network.Refused()), func(r string) bool { return strings.Contains(line, r) })
-	why = append(why, refused[:min(len(refused), shown)]...)
+	unmet := slices.DeleteFunc(append(network.Refused(), network.Unanswered()...), func(r string) bool { return strings.Contains(line, r) })
+	why = append(why, unmet[:min(len(unmet), shown)]...)
 	text := fmt.Sprintf("producer %s did not fetch its sources: %s", f.inst.Name, strings.Join(why, "; "))
 	switch {
 	case replay && f.cfg.Locked:

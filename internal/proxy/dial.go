@@ -22,7 +22,7 @@ func Dialer(private Hosts) func(ctx context.Context, network, address string) (n
 	guarded := *plain
 	guarded.Control = func(_, address string, _ syscall.RawConn) error {
 		if !public(address) {
-			return fmt.Errorf("%s is no address of the internet", address)
+			return fmt.Errorf("%s is no address of the internet; a host that may be private is named in CUBE_PRIVATE_HOSTS", address)
 		}
 		return nil
 	}

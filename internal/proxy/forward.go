@@ -128,6 +128,7 @@ func (p *Proxy) deliver(ctx context.Context, w http.ResponseWriter, in *incoming
 // unanswered tells a driver that a host did not answer.
 func (p *Proxy) unanswered(w http.ResponseWriter, a *asked, why error) {
 	line := p.printable(fmt.Sprintf("network: %s %s was not answered: %v", a.Method, a.URL, why))
+	p.keep(&p.silent, line)
 	p.log(line)
 	http.Error(w, line, http.StatusBadGateway)
 }

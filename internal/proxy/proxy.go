@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,6 +82,7 @@ type Proxy struct {
 	bytes    int64
 	recorded []numbered
 	refused  []string
+	silent   []string
 	err      error
 	active   int           // requests that are being answered
 	ended    bool          // no more are
@@ -206,7 +208,15 @@ func (p *Proxy) Err() error {
 func (p *Proxy) Refused() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.refused
+	return slices.Clone(p.refused)
+}
+
+// Unanswered are the requests that no host answered, each with the reason, the
+// first of them.
+func (p *Proxy) Unanswered() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.silent)
 }
 
 // fail keeps the first error of this machine.
@@ -218,22 +228,28 @@ func (p *Proxy) fail(err error) {
 	}
 }
 
-// maxRefused bounds the refusals that are kept, and that are logged.
+// maxRefused bounds the refusals that are kept, and that are logged, and the
+// requests that no host answered that are kept.
 const maxRefused = 100
 
 // refuse answers a request with why it is not answered, and says so in the log.
 func (p *Proxy) refuse(w http.ResponseWriter, status int, what string, why error) {
 	line := p.printable(fmt.Sprintf("network: refused %s (%v)", what, why))
-	p.mu.Lock()
-	kept := len(p.refused) < maxRefused
-	if kept {
-		p.refused = append(p.refused, line)
-	}
-	p.mu.Unlock()
-	if kept {
+	if p.keep(&p.refused, line) {
 		p.log(line)
 	}
 	http.Error(w, line, status)
+}
+
+// keep adds a line to the first of its sort, and reports whether it is one.
+func (p *Proxy) keep(lines *[]string, line string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := len(*lines) < maxRefused
+	if kept {
+		*lines = append(*lines, line)
+	}
+	return kept
 }
 
 // printable is a line without credentials and without what a terminal would obey.

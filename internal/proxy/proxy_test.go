@@ -282,6 +282,9 @@ func TestANameThatLeadsToTheHostItselfLeadsNowhere(t *testing.T) {
 	if got := s.get(t, "http://"+host+"/"); !strings.HasPrefix(got, "502 network: GET") || !strings.Contains(got, "is no address of the internet") {
 		t.Error(got)
 	}
+	if got := s.Unanswered(); len(got) != 1 || !strings.Contains(got[0], "CUBE_PRIVATE_HOSTS") {
+		t.Errorf("unanswered: %q", got)
+	}
 	let := serve(t, Config{Hosts: Hosts{host}, Upstream: Upstream{Dial: Dialer(Hosts{host})}})
 	if got := let.get(t, "http://"+host+"/"); got != "200 / at "+host {
 		t.Errorf("a host that may be private: %s", got)
