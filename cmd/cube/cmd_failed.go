@@ -49,7 +49,10 @@ func newFailedLsCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "ls",
 		Short: "list the actions that spent their attempts",
-		Long:  "With --json it prints a line {\"type\": \"failed\"} for each.",
+		Long: `Ls lists the actions that spent their attempts, the newest first: where each
+failed, how, after how many tries, and why.
+
+With --json it prints a line {"type": "failed"} for each.`,
 		Example: `  cube failed ls
   cube failed ls --json | jq -r 'select(.kind == "oom") | .action'`,
 		Args: cobra.NoArgs,

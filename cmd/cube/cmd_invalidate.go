@@ -36,7 +36,8 @@ variable that several producers contribute to, that is what each of them made.
 Nothing is deleted: cube gc frees what nothing needs. To void all that a producer
 made, for everybody who builds from this cube.lock, see cube bump.`,
 		Example: `  cube invalidate slope
-  cube invalidate slope --tile 0,1 --tile 0,2      # y,x: as errors and cube verify name tiles
+  cube invalidate slope --tile 0,1 --tile 0,2      # y,x: as cube verify names tiles
+  cube invalidate slope --tile 'y[0,64) x[64,128)' # the cells: as failures and logs do
   cube invalidate wind --tile 3,0,1                # t,y,x
   cube invalidate wind --tile '*,0,1'              # at all times
   cube invalidate slope --at 446175,4464025 -n     # the tile there; say what would be void`,

@@ -38,7 +38,8 @@ With --json it prints a line {"type": "why"} for each variable, or {"type":
 because: [...]}; that of an input has {window: {...}} for a tile. Of an action it
 prints {"type": "action"} with {preimage: {action, shared, request}}.`,
 		Example: `  cube why slope
-  cube why slope --tile 0,1                        # y,x: as errors and cube verify name tiles
+  cube why slope --tile 0,1                        # y,x: as cube verify names tiles
+  cube why slope --tile 'y[0,64) x[64,128)'        # the cells: as failures and logs do
   cube why wind --tile 3,0,1                       # t,y,x
   cube why slope --at 446175,4464025               # the tile there
   cube why --action 3f9c0a                         # what went into one action

@@ -69,6 +69,7 @@ func TestTilesAndPointsAreRead(t *testing.T) {
 		{tileBox, "0,0,0", box(0, 2, 0, 8, 0, 8)},
 		{tileBox, " 2 , -1 , 1 ", box(4, 6, -8, 0, 8, 16)},
 		{tileBox, "1,0", box(0, 6, 8, 16, 0, 8)},
+		{tileBox, "t[0,2) y[0,8) x[8,16)", box(0, 2, 0, 8, 8, 16)},
 		{tileBox, "*,*,1", box(0, 6, -8, 16, 8, 16)},
 		{pointBox, "400000,4400000", box(0, 6, 0, 1, 0, 1)},
 		{pointBox, "400799.9, 4400000.1", box(0, 6, -1, 0, 15, 16)},
@@ -78,7 +79,8 @@ func TestTilesAndPointsAreRead(t *testing.T) {
 		}
 	}
 	for text, read := range map[string]func(*graph.Vertex, string) (grid.Box, error){
-		"3,0,0": tileBox, "0,2,0": tileBox, "0,0,2": tileBox, "-1,0,0": tileBox, "0": tileBox, "0,0,0,0": tileBox, "a,b": tileBox, "": tileBox,
+		"3,0,0": tileBox, "0,2,0": tileBox, "0,0,2": tileBox, "-1,0,0": tileBox, "0": tileBox, "0,0,0,0": tileBox, "a,b": tileBox, "y[0,8) x[8,16)": tileBox, "t[0,2) y[0,9) x[8,16)": tileBox,
+		"t[0,2) y[0,8) x[80,88)": tileBox, "t[0,2) y[0,0) x[8,16)": tileBox, "": tileBox,
 		"400000": pointBox, "x,y": pointBox, "400800,4400000": pointBox, "400000,4400400.1": pointBox, "400000,4399200": pointBox, "NaN,NaN": pointBox} {
 		if got, err := read(v, text); err == nil {
 			t.Errorf("%q is read as %s", text, got)

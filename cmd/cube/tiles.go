@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -55,8 +56,33 @@ func (o *tileFlags) boxes(v *graph.Vertex) ([]grid.Box, error) {
 	return out, nil
 }
 
-// tileBox is the box of tiles that are named as [t,]y,x.
+// tileCells is a tile that is named by its cells, as failures and logs name it.
+var tileCells = regexp.MustCompile(`^(?:t\[(-?\d+),(-?\d+)\) )?y\[(-?\d+),(-?\d+)\) x\[(-?\d+),(-?\d+)\)$`)
+
+// cellsBox is the box of a tile that is named by its cells.
+func cellsBox(v *graph.Vertex, text string) (b grid.Box, named bool, err error) {
+	m := tileCells.FindStringSubmatch(text)
+	if m == nil {
+		return b, false, nil
+	}
+	for i, n := range []*int64{&b.T.Lo, &b.T.Hi, &b.Y.Lo, &b.Y.Hi, &b.X.Lo, &b.X.Hi} {
+		*n, _ = strconv.ParseInt(m[i+1], 10, 64) // what is no time is 0, and what overflows no tile
+	}
+	if !v.Box.Contains(b) || b.Empty() {
+		return b, true, errors.New("there is no such tile")
+	}
+	s := v.Tiling.Span(b)
+	if s.Len() != 1 || v.Tiling.Tile(s.T.Lo, s.Y.Lo, s.X.Lo, v.Box).Box != b {
+		return b, true, errors.New("these cells are no tile")
+	}
+	return b, true, nil
+}
+
+// tileBox is the box of tiles that are named as [t,]y,x, or of one by its cells.
 func tileBox(v *graph.Vertex, text string) (grid.Box, error) {
+	if b, named, err := cellsBox(v, text); named {
+		return b, err
+	}
 	parts := strings.Split(text, ",")
 	if len(parts) == 2 {
 		parts = append([]string{"*"}, parts...)
