@@ -166,13 +166,27 @@ func runFailedLs(ctx context.Context, a *app) error {
 	t := &ui.Table{Header: []string{"action", "what", "tile", "kind", "tries", "ago", "why"}, Right: []bool{4: true, 5: true}}
 	for _, l := range all {
 		t.Add(l.Action.Short(), l.Instance, l.Tile.String(), l.Failure.Kind, fmt.Sprint(len(l.Attempts)),
-			ago(l.Written), ui.Fit(ui.Printable([]byte(l.Failure.Detail)), 50))
+			ago(l.Written), ui.Fit(reason(l), 70))
 	}
 	if err := t.Write(a.stdout, a.style(a.stdout)); err != nil {
 		return err
 	}
 	a.notice("to look into one: cube failed show ACTION")
 	return nil
+}
+
+// reason is how an action failed, with the last that it printed where its exit
+// tells little.
+func reason(l *deadletter.Letter) string {
+	text := l.Failure.Detail
+	switch containers.FailureKind(l.Failure.Kind) {
+	case containers.FailedExit, containers.FailedRetry, containers.FailedBadInput:
+		lines := bytes.Split(bytes.TrimSpace(l.Log), []byte("\n"))
+		if last := lines[len(lines)-1]; len(last) > 0 {
+			text = fmt.Sprintf("exit %d: %s", l.Failure.Code, last)
+		}
+	}
+	return ui.Printable([]byte(text))
 }
 
 // ago says how long something is past, in one unit.

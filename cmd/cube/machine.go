@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/cubebuild/cube/graph"
@@ -44,7 +46,7 @@ func fits(f *config.File, plan *graph.Plan, total resource.Amounts) error {
 		}
 		seen[v.Instance.Name] = true
 		for _, s := range resource.Of(v.Instance).Never(total) {
-			at, advice := unfit(v.Instance.Name, s)
+			at, advice := unfit(v.Instance.Name, s, f.Backend.Tokens)
 			wrong = append(wrong, f.Errorf(at, advice, "an action of %s needs %s, and this machine has %s",
 				v.Instance.Name, s.Resource.Of(s.Want), s.Resource.Text(s.Free)))
 		}
@@ -57,7 +59,7 @@ func fits(f *config.File, plan *graph.Plan, total resource.Amounts) error {
 
 // unfit is the place in cube.yaml that a demand which never fits is about, and
 // what to do.
-func unfit(instance string, s resource.Shortage) (at []string, advice string) {
+func unfit(instance string, s resource.Shortage, tokens map[string]int) (at []string, advice string) {
 	at = []string{"producers", instance, "limits"}
 	switch s.Resource {
 	case resource.Memory:
@@ -65,7 +67,12 @@ func unfit(instance string, s resource.Shortage) (at []string, advice string) {
 	case resource.GPU:
 		return append(at, "gpu"), "gpu only bounds how many such actions run at once: no sandbox is shown a device yet.\nSay in backend: {gpus: …} how many that may be"
 	}
-	return append(at, "tokens"), fmt.Sprintf("say how many there are: backend: {tokens: {%s: %d}}", s.Resource.Plain(), s.Want)
+	token := s.Resource.Plain()
+	at = append(at, "tokens", token)
+	if near := graph.Nearest(token, slices.Collect(maps.Keys(tokens))); near != "" && near != token {
+		return at, fmt.Sprintf("did you mean %s, which backend names?", near)
+	}
+	return at, fmt.Sprintf("say how many there are: backend: {tokens: {%s: %d}}", token, s.Want)
 }
 
 // sharing is the part that a build takes in the sharing of the machine, from

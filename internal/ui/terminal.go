@@ -270,7 +270,9 @@ func (t *Terminal) totalLine(now time.Time, columns int) string {
 		return line + "  " + Took(took)
 	}
 	line += fmt.Sprintf("  about %s left, %s so far", Took(max(time.Second, left.Round(time.Second))), Took(took))
-	line += s.Dim(fmt.Sprintf("  %s tiles/s", digits(t.build.Rate(now), 2)))
+	if rate := fmt.Sprintf("  %s tiles/s", digits(t.build.Rate(now), 2)); Width(line)+Width(rate) <= columns {
+		line += s.Dim(rate)
+	}
 	return line
 }
 
