@@ -103,6 +103,9 @@ func (x *Executor) run(ctx context.Context, a Action) (*Result, error) {
 
 // result is what a payload left, or how it failed.
 func (s *staged) result(ctx context.Context, exit *Exit, a Action) (*Result, error) {
+	if err := s.unchanged(); err != nil {
+		return nil, fmt.Errorf("%s: %w", a.Name, err)
+	}
 	outputs, err := s.finish(ctx, exit, a)
 	if f := (*Failure)(nil); errors.As(err, &f) {
 		f.Usage = exit.Usage
@@ -151,9 +154,11 @@ type staged struct {
 	give     []func()          // give back what was taken
 	serves   bool              // the payload speaks the protocol of a batch
 	parts    int64             // what parts of sources take in memory; 0: they are mounted
+	held     []held            // files that are mounted
 }
 
 func (s *staged) remove() {
+	s.letGo()
 	if s.dir != "" {
 		removeAll(s.dir)
 	}
@@ -221,6 +226,7 @@ func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
 	}
 	st.mountSources(a.Sources)
 	st.mountCheckpoint(a.Checkpoint)
+	st.hold()
 	return st, x.stageWritable(st, a)
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -44,6 +45,7 @@ var kinds = map[string]func(s step) error{
 	"copy":    copyFile,
 	"look":    look,
 	"list":    list,
+	"until":   until,
 	"print":   func(s step) error { _, err := os.Stdout.Write(s.Data); return err },
 	"sleep":   func(s step) error { time.Sleep(time.Duration(s.N) * time.Millisecond); return nil },
 	"exit":    func(s step) error { os.Exit(int(s.N)); return nil },
@@ -62,6 +64,17 @@ func main() {
 	if err := do("/cube/sources/script/data.json"); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
+	}
+}
+
+// until waits until a file holds the data.
+func until(s step) error {
+	for {
+		b, err := os.ReadFile(s.Path)
+		if err != nil || bytes.Equal(b, s.Data) {
+			return err
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
