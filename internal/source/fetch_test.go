@@ -109,6 +109,36 @@ func TestTheNextProcessGoesOnWithAFetch(t *testing.T) {
 	}
 }
 
+// TestASumIsHeldAgainstTheWholeByTheNextProcessToo holds it where the rest comes
+// with another process, from a server that tells the sum with the whole alone.
+func TestASumIsHeldAgainstTheWholeByTheNextProcessToo(t *testing.T) {
+	t.Parallel()
+	for _, field := range []string{"Repr-Digest", "Content-MD5"} {
+		t.Run(field, func(t *testing.T) {
+			t.Parallel()
+			uri, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Range") != "" {
+					serveRaster(w, r)
+					return
+				}
+				sum := map[string]string{"Repr-Digest": "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:", "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA=="}[field]
+				w.Header().Set(field, sum)
+				serveRaster(w, r)
+			})
+			dir := t.TempDir()
+			broken := quick(Config{Dir: dir})
+			ctx, cancel := context.WithCancel(t.Context())
+			broken.cfg.Progress = func(string, int64, int64) { cancel() }
+			if _, err := broken.Pin(ctx, "", Want{URI: uri}); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			if _, err := quick(Config{Dir: dir}).Pin(t.Context(), "", Want{URI: uri}); err == nil || !strings.Contains(err.Error(), "the server's own") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 func TestABeginningThatIsNotAsNotedIsNotGoneOnWith(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(path string) error{
@@ -149,7 +179,9 @@ func TestTheRestIsTakenOnlyFromTheSameWhole(t *testing.T) {
 	t.Parallel()
 	other := strings.ToUpper(raster)
 	part := func(w http.ResponseWriter, etag, contentRange, body string) {
-		w.Header().Set("ETag", etag)
+		if etag != "" {
+			w.Header().Set("ETag", etag)
+		}
 		w.Header().Set("Content-Range", contentRange)
 		w.WriteHeader(206)
 		_, _ = io.WriteString(w, body)
@@ -185,6 +217,9 @@ func TestTheRestIsTakenOnlyFromTheSameWhole(t *testing.T) {
 		}, raster},
 		"too little": {func(w http.ResponseWriter, r *http.Request, from int) {
 			part(w, `"one"`, fmt.Sprintf("bytes %d-%d/%d", from, all-1, all), raster[from:all-5])
+		}, raster},
+		"changed, in a part that does not say so": {func(w http.ResponseWriter, r *http.Request, from int) {
+			part(w, "", fmt.Sprintf("bytes %d-%d/%d", from, all-1, all), other[from:])
 		}, raster},
 		"416": {func(w http.ResponseWriter, r *http.Request, _ int) { w.WriteHeader(416) }, raster},
 	} {

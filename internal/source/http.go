@@ -135,25 +135,18 @@ func (c *Cache) attempt(ctx context.Context, w Want, part *partial) error {
 
 // ask sends the request, for the rest where there is a beginning already.
 func (c *Cache) ask(ctx context.Context, w Want, part *partial) (*http.Response, error) {
-	resp, err := c.send(ctx, w, part)
-	if err == nil && isS3(w.URI) && c.movedRegion(resp) {
-		resp.Body.Close()
-		resp, err = c.send(ctx, w, part)
+	if isS3(w.URI) {
+		return c.askS3(ctx, w, part)
 	}
-	return resp, err
-}
-
-func (c *Cache) send(ctx context.Context, w Want, part *partial) (*http.Response, error) {
 	req, err := c.request(ctx, w.URI)
 	if err != nil {
 		return nil, &finalError{err}
 	}
 	part.ask(req.Header)
-	if isS3(w.URI) {
-		if err := c.sign(ctx, req, time.Now()); err != nil {
-			return nil, &finalError{err}
-		}
-	}
+	return c.send(req)
+}
+
+func (c *Cache) send(req *http.Request) (*http.Response, error) {
 	resp, err := c.client.Do(req)
 	if err != nil {
 		return nil, withoutURL(err)
@@ -163,9 +156,6 @@ func (c *Cache) send(ctx context.Context, w Want, part *partial) (*http.Response
 
 // request makes a GET of a URI, with the secrets that it names.
 func (c *Cache) request(ctx context.Context, uri string) (*http.Request, error) {
-	if isS3(uri) {
-		return c.s3Request(ctx, uri)
-	}
 	whole, err := c.reveal(uri)
 	if err != nil {
 		return nil, err

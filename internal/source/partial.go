@@ -30,7 +30,6 @@ type partial struct {
 	note note
 	hash hash.Hash // of these bytes
 	md5  hash.Hash // the same; nil where no server said what it is to be
-	sums sums      // what the server says that the whole hashes to
 
 	known *hint // asked for only where it is no longer this
 }
@@ -43,11 +42,13 @@ type note struct {
 	Total    int64        `json:"total"`                   // -1: unknown
 	Size     int64        `json:"size"`
 	SHA256   graph.Digest `json:"sha256"` // of the first Size bytes
+	Sums     sums         `json:"sums,omitzero"`
 }
 
-// sums are digests of the whole, as a server gave them.
+// sums are digests of the whole, as a server gave them with its beginning.
 type sums struct {
-	sha256, md5 []byte
+	SHA256 []byte `json:"sha256,omitempty"`
+	MD5    []byte `json:"md5,omitempty"`
 }
 
 const (
@@ -66,8 +67,13 @@ func (p *partial) resume(ctx context.Context) error {
 	if err != nil || n.Size <= 0 || n.validator() == "" {
 		return p.forget()
 	}
-	p.hash = sha256.New()
-	got, err := io.Copy(p.hash, &contextReader{ctx, io.NewSectionReader(p.file, 0, n.Size)})
+	p.hash, p.md5 = sha256.New(), nil
+	all := io.Writer(p.hash)
+	if n.Sums.MD5 != nil {
+		p.md5 = md5.New()
+		all = io.MultiWriter(p.hash, p.md5)
+	}
+	got, err := io.Copy(all, &contextReader{ctx, io.NewSectionReader(p.file, 0, n.Size)})
 	if err != nil {
 		return err
 	}
@@ -89,7 +95,7 @@ func (p *partial) at(size int64) error {
 
 // forget empties the file.
 func (p *partial) forget() error {
-	p.size, p.note, p.hash, p.md5, p.sums = 0, note{Total: -1}, sha256.New(), nil, sums{}
+	p.size, p.note, p.hash, p.md5 = 0, note{Total: -1}, sha256.New(), nil
 	return errors.Join(p.at(0), ignoreNotExist(os.Remove(p.path+".json")))
 }
 
@@ -118,9 +124,8 @@ func (p *partial) restart(h http.Header, length int64) error {
 	}
 	p.note = noteOf(h)
 	p.note.Total = length
-	p.sums = sumsOf(h)
-	if b, err := base64.StdEncoding.DecodeString(h.Get("Content-MD5")); err == nil && len(b) == md5.Size {
-		p.md5, p.sums.md5 = md5.New(), b
+	if p.note.Sums = sumsOf(h); p.note.Sums.MD5 != nil {
+		p.md5 = md5.New()
 	}
 	return nil
 }
@@ -152,8 +157,11 @@ func sumsOf(h http.Header) (s sums) {
 	}
 	for _, text := range texts {
 		if b, err := base64.StdEncoding.DecodeString(text); err == nil && len(b) == sha256.Size {
-			s.sha256 = b
+			s.SHA256 = b
 		}
+	}
+	if b, err := base64.StdEncoding.DecodeString(h.Get("Content-MD5")); err == nil && len(b) == md5.Size {
+		s.MD5 = b
 	}
 	return s
 }
@@ -165,9 +173,9 @@ func (p *partial) continues(h http.Header) bool {
 	if _, err := fmt.Sscanf(h.Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &total); err != nil {
 		return false
 	}
-	same := func(then, now string) bool { return now == "" || then == "" || then == now }
+	modified := h.Get("Last-Modified") // may be left out of a part, an ETag may not (RFC 9110, 15.3.7)
 	return first == p.size && last == total-1 && (p.note.Total < 0 || p.note.Total == total) &&
-		same(p.note.ETag, h.Get("ETag")) && same(p.note.Modified, h.Get("Last-Modified"))
+		(p.note.ETag == "" || p.note.ETag == h.Get("ETag")) && (p.note.Modified == "" || modified == "" || p.note.Modified == modified)
 }
 
 // take adds what a reader gives, and notes it from time to time and at the end.
@@ -233,9 +241,9 @@ func (p *partial) check() error {
 	switch {
 	case p.note.Total >= 0 && p.size != p.note.Total:
 		return fmt.Errorf("%d bytes came, the server announced %d", p.size, p.note.Total)
-	case p.sums.sha256 != nil && string(p.hash.Sum(nil)) != string(p.sums.sha256):
+	case p.note.Sums.SHA256 != nil && string(p.hash.Sum(nil)) != string(p.note.Sums.SHA256):
 		return errors.New("what came is not what the server's own SHA-256 says")
-	case p.md5 != nil && string(p.md5.Sum(nil)) != string(p.sums.md5):
+	case p.md5 != nil && string(p.md5.Sum(nil)) != string(p.note.Sums.MD5):
 		return errors.New("what came is not what the server's own Content-MD5 says")
 	}
 	return nil

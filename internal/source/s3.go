@@ -49,13 +49,45 @@ func parseS3(uri string) (bucket, key, version string, err error) {
 	return bucket, key, version, nil
 }
 
-// s3Request makes a GET of an object, not yet signed.
-func (c *Cache) s3Request(ctx context.Context, uri string) (*http.Request, error) {
+// askS3 asks for an object, and again where AWS says that its bucket is in another
+// region.
+func (c *Cache) askS3(ctx context.Context, w Want, part *partial) (*http.Response, error) {
+	bucket, _, _, err := parseS3(w.URI)
+	if err != nil {
+		return nil, &finalError{err}
+	}
+	region := c.region(bucket)
+	resp, err := c.sendS3(ctx, w, part, region)
+	if err != nil {
+		return nil, err
+	}
+	if moved := c.moved(resp, region); moved != "" {
+		c.found.Store(bucket, moved)
+		resp.Body.Close()
+		return c.sendS3(ctx, w, part, moved)
+	}
+	return resp, nil
+}
+
+func (c *Cache) sendS3(ctx context.Context, w Want, part *partial, region string) (*http.Response, error) {
+	req, err := c.s3Request(ctx, w.URI, region)
+	if err != nil {
+		return nil, &finalError{err}
+	}
+	part.ask(req.Header)
+	if err := c.sign(ctx, req, region, time.Now()); err != nil {
+		return nil, &finalError{err}
+	}
+	return c.send(req)
+}
+
+// s3Request makes a GET of an object in a region, not yet signed.
+func (c *Cache) s3Request(ctx context.Context, uri, region string) (*http.Request, error) {
 	bucket, key, version, err := parseS3(uri)
 	if err != nil {
 		return nil, err
 	}
-	u, err := c.s3URL(bucket, key)
+	u, err := c.s3URL(bucket, key, region)
 	if err != nil {
 		return nil, err
 	}
@@ -72,11 +104,11 @@ func (c *Cache) s3Request(ctx context.Context, uri string) (*http.Request, error
 }
 
 // s3URL is where an object lies. The key is escaped as signatures want it.
-func (c *Cache) s3URL(bucket, key string) (*url.URL, error) {
+func (c *Cache) s3URL(bucket, key, region string) (*url.URL, error) {
 	s := &c.cfg.S3
 	endpoint, virtual := s.Endpoint, s.VirtualHost
 	if endpoint == "" {
-		endpoint, virtual = "https://s3."+c.region()+".amazonaws.com", !strings.Contains(bucket, ".")
+		endpoint, virtual = awsEndpoint(region), !strings.Contains(bucket, ".")
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -90,6 +122,16 @@ func (c *Cache) s3URL(bucket, key string) (*url.URL, error) {
 	}
 	u.Path, u.RawPath = path+"/"+key, path+"/"+escapeKey(key)
 	return u, nil
+}
+
+// awsEndpoint is where AWS serves a region: those of China have a domain of their
+// own.
+func awsEndpoint(region string) string {
+	domain := "amazonaws.com"
+	if strings.HasPrefix(region, "cn-") {
+		domain += ".cn"
+	}
+	return "https://s3." + region + "." + domain
 }
 
 // escapeKey escapes all but the letters that AWS leaves alone, and slashes.
@@ -106,10 +148,10 @@ func escapeKey(key string) string {
 	return b.String()
 }
 
-// region is where requests are signed for.
-func (c *Cache) region() string {
-	if r := c.found.Load(); r != nil {
-		return *r
+// region is where requests for a bucket are signed for.
+func (c *Cache) region(bucket string) string {
+	if r, ok := c.found.Load(bucket); ok {
+		return r.(string)
 	}
 	if c.cfg.S3.Region != "" {
 		return c.cfg.S3.Region
@@ -117,30 +159,29 @@ func (c *Cache) region() string {
 	return defaultRegion
 }
 
-// movedRegion notes in which region AWS says that a bucket is, and reports
-// whether that is another than was asked.
-func (c *Cache) movedRegion(resp *http.Response) bool {
+// moved is the region that AWS says a bucket is in, where that is another than was
+// asked, or "".
+func (c *Cache) moved(resp *http.Response, asked string) string {
 	r := resp.Header.Get("X-Amz-Bucket-Region")
 	refused := resp.StatusCode >= 300 && resp.StatusCode < 500
-	if !refused || c.cfg.S3.Endpoint != "" || !plainRegion(r) || r == c.region() {
-		return false
+	if !refused || c.cfg.S3.Endpoint != "" || !plainRegion(r) || r == asked {
+		return ""
 	}
-	c.found.Store(&r)
-	return true
+	return r
 }
 
 func plainRegion(r string) bool {
 	return r != "" && len(r) < 40 && strings.Trim(r, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-// sign signs a request by AWS's Signature Version 4, where there are
+// sign signs a request for a region by AWS's Signature Version 4, where there are
 // credentials.
-func (c *Cache) sign(ctx context.Context, req *http.Request, now time.Time) error {
+func (c *Cache) sign(ctx context.Context, req *http.Request, region string, now time.Time) error {
 	s := &c.cfg.S3
 	if s.AccessKey == "" {
 		return nil
 	}
 	credentials := aws.Credentials{AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey, SessionToken: s.SessionToken}
-	return v4.NewSigner().SignHTTP(ctx, credentials, req, emptyPayload, "s3", c.region(), now,
+	return v4.NewSigner().SignHTTP(ctx, credentials, req, emptyPayload, "s3", region, now,
 		func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
 }

@@ -2,10 +2,15 @@ package source
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,14 +29,14 @@ const (
 func TestARequestIsSignedAsAWSPublishedIt(t *testing.T) {
 	t.Parallel()
 	c := Open(Config{S3: S3{AccessKey: exampleKey, SecretKey: exampleSecret}})
-	req, err := c.s3Request(t.Context(), "s3://examplebucket/test.txt")
+	req, err := c.s3Request(t.Context(), "s3://examplebucket/test.txt", defaultRegion)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.URL.Host, req.Host = "examplebucket.s3.amazonaws.com", "" // the example is older than regions in names
 	req.Header.Del("X-Amz-Checksum-Mode")                         // and than checksums
 	req.Header.Set("Range", "bytes=0-9")
-	if err := c.sign(t.Context(), req, time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)); err != nil {
+	if err := c.sign(t.Context(), req, c.region("examplebucket"), time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	want := "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, " +
@@ -50,11 +55,13 @@ func TestAnObjectIsAskedForWhereItLies(t *testing.T) {
 	}{
 		{S3{}, "s3://bucket/a/b c.tif", "https://bucket.s3.us-east-1.amazonaws.com/a/b%20c.tif"},
 		{S3{Region: "eu-west-1"}, "s3://dotted.bucket/x", "https://s3.eu-west-1.amazonaws.com/dotted.bucket/x"},
+		{S3{Region: "cn-north-1"}, "s3://bucket/x", "https://bucket.s3.cn-north-1.amazonaws.com.cn/x"},
 		{S3{}, "s3://bucket/x?versionId=a%2Fb", "https://bucket.s3.us-east-1.amazonaws.com/x?versionId=a%2Fb"},
 		{S3{Endpoint: "http://minio:9000"}, "s3://bucket/x+(1)=é", "http://minio:9000/bucket/x%2B%281%29%3D%C3%A9"},
 		{S3{Endpoint: "https://minio/base/", VirtualHost: true}, "s3://bucket/x", "https://bucket.minio/base/x"},
 	} {
-		req, err := Open(Config{S3: c.s3}).s3Request(t.Context(), c.uri)
+		cache := Open(Config{S3: c.s3})
+		req, err := cache.s3Request(t.Context(), c.uri, cache.region("bucket"))
 		if err != nil || req.URL.String() != c.want {
 			t.Errorf("%s: got %v %v, want %s", c.uri, req, err, c.want)
 		}
@@ -64,7 +71,7 @@ func TestAnObjectIsAskedForWhereItLies(t *testing.T) {
 			t.Errorf("%s: got %v", uri, err)
 		}
 	}
-	if _, err := Open(Config{S3: S3{Endpoint: "file:///etc"}}).s3Request(t.Context(), "s3://bucket/x"); err == nil {
+	if _, err := Open(Config{S3: S3{Endpoint: "file:///etc"}}).s3Request(t.Context(), "s3://bucket/x", defaultRegion); err == nil {
 		t.Error("an endpoint of files was taken")
 	}
 }
@@ -111,7 +118,8 @@ func signed(r *http.Request, s3 S3) bool {
 			again.Header.Del(name)
 		}
 	}
-	return Open(Config{S3: s3}).sign(r.Context(), again, date) == nil && again.Header.Get("Authorization") == got
+	c := Open(Config{S3: s3})
+	return c.sign(r.Context(), again, c.region("data"), date) == nil && again.Header.Get("Authorization") == got
 }
 
 func TestObjectsAreFetchedFromAServerThatSpeaksS3(t *testing.T) {
@@ -140,6 +148,42 @@ func TestObjectsAreFetchedFromAServerThatSpeaksS3(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "403") || strings.Contains(err.Error(), "another secret") {
 		t.Errorf("a wrong secret: %v", err)
 	}
+}
+
+// TestABucketIsFollowedToItsRegion holds that AWS is asked again where it says that
+// a bucket is, each bucket for itself, also where many are asked for at once.
+func TestABucketIsFollowedToItsRegion(t *testing.T) {
+	t.Parallel()
+	where := map[string]string{"far": "eu-west-1", "farther": "ap-south-1", "near": "us-east-1"}
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bucket, rest, _ := strings.Cut(r.Host, ".s3.")
+		region, scope := where[bucket], strings.Split(r.Header.Get("Authorization"), "/")
+		if rest != region+".amazonaws.com" || len(scope) < 3 || scope[2] != region {
+			w.Header().Set("X-Amz-Bucket-Region", region)
+			w.WriteHeader(http.StatusMovedPermanently)
+			return
+		}
+		_, _ = io.WriteString(w, bucket+r.URL.Path)
+	}))
+	defer srv.Close()
+	c := quick(Config{Dir: t.TempDir(), S3: S3{AccessKey: exampleKey, SecretKey: exampleSecret}})
+	transport := c.client.Transport.(*http.Transport)
+	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // it is no AWS
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, srv.Listener.Addr().String())
+	}
+	var all sync.WaitGroup
+	for bucket := range where {
+		for i := range 8 {
+			all.Go(func() {
+				p, err := c.Pin(t.Context(), "", Want{URI: fmt.Sprintf("s3://%s/%d", bucket, i)})
+				if err != nil || p.SHA256 != graph.Sum(fmt.Appendf(nil, "%s/%d", bucket, i)) {
+					t.Errorf("%s: %v %v", bucket, p, err)
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 func TestAnObjectIsGoneOnWith(t *testing.T) {

@@ -6,7 +6,7 @@
 //	objects/<2 hex>/<64 hex>   a source's bytes, read-only, named by their SHA-256
 //	fetched/<64 hex>.json      what a URI was when it was last fetched: {sha256, size, etag, time}
 //	partial/<64 hex>           the beginning of a fetch; locked by its fetcher
-//	partial/<64 hex>.json      of that: {etag, last_modified, total, size, sha256}
+//	partial/<64 hex>.json      of that: {etag, last_modified, total, size, sha256, sums: {sha256, md5}}
 //	stats.json                 what local files hashed to, with what stat said of them
 //	temp/                      what is being written; locked by its writer
 //
@@ -15,7 +15,9 @@
 // where nothing pins the source, and taken where the server still has it. A
 // fetch that broke off is gone on with, by the same process or a later one, if
 // the beginning has the digest that was noted and the server still has what it
-// was the beginning of (Range and If-Range); otherwise it begins anew. Whoever
+// was the beginning of (Range and If-Range, and the same ETag in the answer);
+// otherwise it begins anew. The sums that the server gave of the whole are held
+// against it whoever brought its parts. Whoever
 // holds the lock of a partial file fetches, and the others wait for it. One that
 // nobody came back to for a week is swept.
 //
@@ -36,7 +38,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -81,7 +83,7 @@ type Cache struct {
 	verified verified
 	waits    waits
 	client   *http.Client
-	found    atomic.Pointer[string] // the region that a bucket was found in
+	found    sync.Map // the region that a bucket was found in, by its name
 }
 
 const defaultMaxSize = 64 << 30
