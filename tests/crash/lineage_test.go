@@ -36,7 +36,11 @@ func TestAfterEachEditEveryVersionHasARecord(t *testing.T) {
 func TestWhatAKilledEngineMadeCanBeExplained(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(*seed, 9))
-	w := newWorkspace(t, seventy)
+	tiles := seventy
+	if soak {
+		tiles = fourHundred
+	}
+	w := newWorkspace(t, tiles)
 	for range long(40, 6) {
 		e := w.start("build")
 		w.stored(e, 1+rng.IntN(6))
@@ -49,7 +53,7 @@ func TestWhatAKilledEngineMadeCanBeExplained(t *testing.T) {
 		{"log", "interrupted"},
 		{"log " + last.ID.Short(), last.Instance},
 		{"repeat " + last.ID.Short(), "the same"},
-		{"build", "built"},
+		{"build", "first, second, third, total"},
 		{"lineage third", "seed.bin"},
 		{"why third", "third"},
 	} {
