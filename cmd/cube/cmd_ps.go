@@ -26,7 +26,7 @@ build that was killed is not shown.
 
 With --json it prints a line {"type": "build"} for each, with the fields run, pid,
 host, started, targets, tiles, done, ran, known, failed, lost, left_s, vertices,
-running, waits and actions.`,
+running, retrying, waits and actions.`,
 		Example: `  cube ps
   watch -n1 cube ps
   cube ps --json | jq '.actions[] | .vertex'
@@ -90,14 +90,17 @@ func writeBuild(w io.Writer, b live.Build, s ui.Style, now time.Time) error {
 	if b.Failed+b.Lost > 0 {
 		fmt.Fprintf(&out, ", %s", s.Bad(ui.Unmade(b.Failed, b.Lost)))
 	}
-	if n := waiting(b); n > 0 {
+	if n := waiting(b); n+b.Retrying > 0 {
 		fmt.Fprintf(&out, ", %d running, %d waiting", b.Running, n)
+	}
+	if b.Retrying > 0 {
+		fmt.Fprintf(&out, ", %d to be tried again", b.Retrying)
 	}
 	out.WriteString("\n")
 	for _, v := range b.Vertices {
 		fmt.Fprintf(&out, "  %s %s/%s\n", ui.Pad(v.Name, 20), ui.Count(v.Done), ui.Count(v.Tiles))
 	}
-	more := b.Running
+	more := b.Running + b.Retrying
 	for _, x := range b.Actions {
 		if x.State == progress.Waiting {
 			break // those come last, and are counted below

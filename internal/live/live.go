@@ -51,7 +51,8 @@ type Build struct {
 	Lost     int64     `json:"lost,omitempty"`
 	Left     float64   `json:"left_s,omitempty"` // 0: not known
 	Vertices []Vertex  `json:"vertices"`         // that are under way
-	Running  int       `json:"running"`          // actions that run, or will be tried again after a pause
+	Running  int       `json:"running"`          // actions
+	Retrying int       `json:"retrying"`         // actions that are in the pause before another attempt
 	Waits    []Wait    `json:"waits,omitempty"`  // what other actions wait for
 	Actions  []Action  `json:"actions"`          // that run and then that wait, at most MaxActions
 	More     int       `json:"more,omitempty"`   // actions beyond these
@@ -196,8 +197,11 @@ func (p *Publisher) now(now time.Time) Build {
 		b.Waits = append(b.Waits, Wait{w.Vertex.Name, w.Actions, w.Resource, w.For, w.Since.UTC()})
 	}
 	for i, a := range p.progress.Running() {
-		if a.State != progress.Waiting {
+		switch a.State {
+		case progress.Running:
 			b.Running++
+		case progress.Retrying:
+			b.Retrying++
 		}
 		if i >= MaxActions {
 			b.More++
