@@ -565,6 +565,33 @@ func TestGCLeavesAnImageToThoseWhoUseIt(t *testing.T) {
 	}
 }
 
+// A record of a build saves work and decides nothing: one that lost a bit is none.
+func TestADamagedRecordIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	s, src := newStore(t), goSource(t)
+	want, _ := built(t, s, src)
+	records, err := filepath.Glob(s.path("stat", "*"))
+	if err != nil || len(records) != 1 {
+		t.Fatalf("records: %v, %v", records, err)
+	}
+	text, err := os.ReadFile(records[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := bytes.Index(text, []byte("/producer"))
+	if i < 0 {
+		t.Fatal("the command is not in the record")
+	}
+	text[i+1] ^= 1
+	if err := os.WriteFile(records[0], text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := built(t, s, src)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-before +after:\n%s", diff)
+	}
+}
+
 func TestABuildThatIsCancelledLeavesNothing(t *testing.T) {
 	t.Parallel()
 	s, src := newStore(t), goSource(t)

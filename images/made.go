@@ -34,7 +34,7 @@ func makeKey(kind string, parts any) string {
 
 // made returns the layer that has been made under key, if it is still whole.
 func (s *Store) made(key string) (Layer, bool) {
-	l, ok := readJSON[Layer](s.path("made", key))
+	l, ok := readRecord[Layer](s.path("made", key))
 	if !ok || !validDigest(l.Digest) || !validDigest(l.DiffID) {
 		return Layer{}, false
 	}
@@ -84,7 +84,7 @@ func (s *Store) makeLayer(ctx context.Context, key string, fill func(ctx context
 	if err := os.Rename(blob, s.blobPath(l.Digest)); err != nil {
 		return Layer{}, err
 	}
-	return l, s.writeFile(s.path("made", key), marshal(l))
+	return l, s.writeRecord(s.path("made", key), l)
 }
 
 // pack writes the folder as a blob, under a temporary name: tar, gzip, both

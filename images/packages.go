@@ -24,7 +24,7 @@ import (
 // that Go programs were built of. Sorted by kind, name and version.
 func (s *Store) Packages(ctx context.Context, img *Image) ([]Package, error) {
 	record := s.path("made", "packages-"+strings.TrimPrefix(img.Config, "sha256:"))
-	if ps, ok := readJSON[[]Package](record); ok {
+	if ps, ok := readRecord[[]Package](record); ok {
 		return *ps, nil
 	}
 	dirs, err := s.Unpack(ctx, img)
@@ -44,7 +44,7 @@ func (s *Store) Packages(ctx context.Context, img *Image) ([]Package, error) {
 	slices.SortFunc(ps, func(a, b Package) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
 	})
-	return ps, s.writeFile(record, marshal(ps))
+	return ps, s.writeRecord(record, ps)
 }
 
 const maxMetadata = 16 << 20

@@ -80,7 +80,7 @@ func sumFS(fsys fs.FS) (string, error) {
 
 // remember returns the image of the record, if it still stands.
 func (s *Store) remember(record, key string, locked bool) *Image {
-	r, ok := readJSON[remembered](record)
+	r, ok := readRecord[remembered](record)
 	if !ok || r.Key != key || locked && !r.Locked {
 		return nil
 	}
@@ -96,7 +96,7 @@ func (s *Store) remember(record, key string, locked bool) *Image {
 	}
 	if fresh != nil {
 		r.Inputs = fresh
-		s.writeFile(record, marshal(r)) // only to be faster: the next call tries again
+		s.writeRecord(record, r) // only to be faster: the next call tries again
 	}
 	return &r.Image
 }
@@ -129,5 +129,5 @@ func (s *Store) buildAndRemember(ctx context.Context, src Source, opt BuildOptio
 		return img, nil
 	}
 	r := remembered{Key: key, Locked: len(img.Drifted) == 0 && img.Lock == nil, Image: *img, Inputs: before}
-	return img, s.writeFile(record, marshal(r))
+	return img, s.writeRecord(record, r)
 }

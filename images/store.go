@@ -1,6 +1,7 @@
 package images
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -235,11 +236,22 @@ func validDigest(d string) bool {
 	return err == nil
 }
 
-// readJSON reads one of the store's own records; a missing or unreadable one
-// is not there: it is made again.
-func readJSON[T any](path string) (*T, bool) {
+// writeRecord writes one of the store's own records: a line with the digest of
+// what follows, which is JSON.
+func (s *Store) writeRecord(name string, v any) error {
+	b := marshal(v)
+	return s.writeFile(name, append([]byte(digestOf(b)+"\n"), b...))
+}
+
+// readRecord reads one of the store's own records; one that is missing or not
+// whole is not there: it is made again.
+func readRecord[T any](path string) (*T, bool) {
 	b, err := os.ReadFile(path)
 	if err != nil {
+		return nil, false
+	}
+	digest, b, _ := bytes.Cut(b, []byte("\n"))
+	if string(digest) != digestOf(b) {
 		return nil, false
 	}
 	var v T

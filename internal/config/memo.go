@@ -12,6 +12,7 @@ import (
 
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/images"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // Memo remembers what came of texts that were read before, so that reading them
@@ -21,7 +22,7 @@ import (
 // for one program only, so a memo can be slow but never wrong. Mistakes are not
 // remembered.
 //
-// A memo is a file of JSON; one that is not there, is of another program or is
+// A memo is a file of JSON, sealed; one that is not there, is of another program or is
 // damaged is as good as empty. Its methods may be called at once, and on nil.
 type Memo struct {
 	path, program string
@@ -122,9 +123,10 @@ func memoKey(what string, parts ...[]byte) string {
 
 func (m *Memo) load() {
 	m.have, m.used = map[string]json.RawMessage{}, map[string]json.RawMessage{}
-	text, err := readAtMost(m.path, maxMemo)
+	sealed, err := readAtMost(m.path, maxMemo)
+	text, _, whole := wholefile.Unseal(sealed)
 	var f memoFile
-	if err == nil && json.Unmarshal(text, &f) == nil && f.Program == m.program && f.Entries != nil {
+	if err == nil && whole && json.Unmarshal(text, &f) == nil && f.Program == m.program && f.Entries != nil {
 		m.have = f.Entries
 	}
 }
@@ -184,7 +186,7 @@ func (m *Memo) Save() error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
+	_, err = f.Write(wholefile.Seal(text))
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), m.path)
 	}

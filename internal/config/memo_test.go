@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cubebuild/cube/graph"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // contracts are the texts of every good producer.yaml at hand.
@@ -148,10 +150,15 @@ func TestAMemoOfAnotherProgramOrADamagedOneIsEmpty(t *testing.T) {
 		"another program": func(b []byte) (string, []byte) { return "q", b },
 		"cut":             func(b []byte) (string, []byte) { return "p", b[:len(b)/2] },
 		"empty":           func([]byte) (string, []byte) { return "p", nil },
-		"another form":    func([]byte) (string, []byte) { return "p", []byte(`{"program":"p","entries":[1]}`) },
-		"null":            func([]byte) (string, []byte) { return "p", []byte(`{"program":"p","entries":null}`) },
+		"another form":    func([]byte) (string, []byte) { return "p", wholefile.Seal([]byte(`{"program":"p","entries":[1]}`)) },
+		"null":            func([]byte) (string, []byte) { return "p", wholefile.Seal([]byte(`{"program":"p","entries":null}`)) },
+		"a bit": func(b []byte) (string, []byte) {
+			b[bytes.Index(b, []byte(`"Label":"`))+100] ^= 1
+			return "p", b
+		},
 		"other entries": func(b []byte) (string, []byte) {
-			return "p", []byte(strings.Replace(string(b), `"Label":"`, `"Label":"AAAA`, 1))
+			text, _, _ := wholefile.Unseal(b)
+			return "p", wholefile.Seal([]byte(strings.Replace(string(text), `"Label":"`, `"Label":"AAAA`, 1)))
 		},
 	} {
 		fill()

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/cubebuild/cube/containers"
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/internal/config"
 	"github.com/cubebuild/cube/internal/source"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // indexes has the needed instances' drivers split the sources that they index.
@@ -57,8 +57,8 @@ func (pr *preparation) index(ctx context.Context, inst *config.Producer, role st
 	pr.mu.Lock()
 	pr.reindex[inst.Name+"/"+role] = func(ctx context.Context) error { _, err := split(ctx); return err }
 	pr.mu.Unlock()
-	if text, err := os.ReadFile(kept); err == nil {
-		if known, err := newSplit(pr.File.Memo, text); err == nil {
+	if text, digest, ok := readKept(kept); ok {
+		if known, err := newSplit(pr.File.Memo, text, digest); err == nil {
 			return known, nil
 		}
 	}
@@ -70,7 +70,7 @@ func (pr *preparation) index(ctx context.Context, inst *config.Producer, role st
 	if err != nil {
 		return nil, err
 	}
-	return newSplit(pr.File.Memo, text)
+	return newSplit(pr.File.Memo, text, graph.Sum(text))
 }
 
 // split runs the driver, and brings the parts into the cache of sources. It returns
@@ -89,7 +89,7 @@ func (pr *preparation) split(ctx context.Context, q question, a asked, kept stri
 	if err != nil {
 		return nil, err
 	}
-	return b, writeFile(kept, b)
+	return b, writeFile(kept, wholefile.Seal(b))
 }
 
 // maxIndex bounds what a driver may say of a source's parts.

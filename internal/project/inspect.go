@@ -17,6 +17,7 @@ import (
 	"github.com/cubebuild/cube/graph"
 	"github.com/cubebuild/cube/images"
 	"github.com/cubebuild/cube/internal/config"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // question is what a driver may be asked of a source.
@@ -127,8 +128,8 @@ func (pr *preparation) inspection(ctx context.Context, q question, key graph.Sou
 		return nil, err
 	}
 	kept := filepath.Join(pr.cfg.Cache, "inspections", a.id.Hex()+".json")
-	if b, err := os.ReadFile(kept); err == nil {
-		if found, err := parseInspection(b); err == nil { // a cut file is written anew
+	if b, _, ok := readKept(kept); ok {
+		if found, err := parseInspection(b); err == nil {
 			return found, nil
 		}
 	}
@@ -149,7 +150,18 @@ func (pr *preparation) inspection(ctx context.Context, q question, key graph.Sou
 	if err != nil {
 		return nil, err
 	}
-	return found, writeFile(kept, b)
+	return found, writeFile(kept, wholefile.Seal(b))
+}
+
+// readKept reads what a driver said, and its digest, from the user's cache. What is
+// not whole is as good as not there: the driver is asked again.
+func readKept(path string) (text []byte, digest graph.Digest, ok bool) {
+	sealed, err := os.ReadFile(path)
+	if err != nil {
+		return nil, digest, false
+	}
+	text, sum, ok := wholefile.Unseal(sealed)
+	return text, sum, ok
 }
 
 // maxInspection bounds what a driver may say.

@@ -3,6 +3,7 @@
 package project_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -367,6 +368,36 @@ func TestADriverDescribesEachContentOnce(t *testing.T) {
 	other.prepare(t)
 	if n := other.count(&other.steps, "describe"); n > 0 || kept() != 2 {
 		t.Errorf("another workspace described it again")
+	}
+}
+
+// What is kept for the sake of speed decides nothing once a disk has lost a bit of
+// it: the driver is asked again.
+func TestADamagedDescriptionIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.prepare(t)
+	want := b.read(t, "cube.lock")
+	found, err := filepath.Glob(filepath.Join(b.cache, "inspections", "*"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("kept: %v, %v", found, err)
+	}
+	text, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := bytes.Index(text, []byte(`"width":`)) + len(`"width": `)
+	text[i] ^= 1 // another digit
+	if err := os.WriteFile(found[0], text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(b.path("cube.lock"))
+	b.prepare(t)
+	if d := cmp.Diff(want, b.read(t, "cube.lock")); d != "" {
+		t.Errorf("the lock: -before +after:\n%s", d)
+	}
+	if n := b.count(&b.steps, "describe source survey"); n != 2 {
+		t.Errorf("described %d times", n)
 	}
 }
 

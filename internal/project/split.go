@@ -21,10 +21,10 @@ type split struct {
 	placed map[*graph.Vertex]*graph.Placed
 }
 
-// newSplit returns the split that a text tells of. A text that was read before is
-// not read.
-func newSplit(memo *config.Memo, text []byte) (*split, error) {
-	s := &split{memo: memo, text: text, digest: graph.Sum(text), placed: map[*graph.Vertex]*graph.Placed{}}
+// newSplit returns the split that a text with this digest tells of. A text that was
+// read before is not read.
+func newSplit(memo *config.Memo, text []byte, digest graph.Digest) (*split, error) {
+	s := &split{memo: memo, text: text, digest: digest, placed: map[*graph.Vertex]*graph.Placed{}}
 	var sound bool
 	if memo.Recall(&sound, "parts", s.digest[:]) && sound {
 		return s, nil

@@ -42,7 +42,7 @@ func TestWherePartsLieIsRemembered(t *testing.T) {
 	key := func(program string, text []byte, v *graph.Vertex) (graph.PartsKey, *split) {
 		t.Helper()
 		memo := config.OpenMemo(path, program)
-		s, err := newSplit(memo, text)
+		s, err := newSplit(memo, text, graph.Sum(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestAListThatIsNoneIsNotRemembered(t *testing.T) {
 	t.Parallel()
 	memo := config.OpenMemo(filepath.Join(t.TempDir(), "memo.json"), "one")
 	for range 2 {
-		if _, err := newSplit(memo, []byte("[{")); err == nil {
+		if _, err := newSplit(memo, []byte("[{"), graph.Sum([]byte("[{"))); err == nil {
 			t.Error("it is taken for one")
 		}
 	}
@@ -113,7 +113,7 @@ func BenchmarkKnownParts(b *testing.B) {
 	text, v := degrees(b, 1000), metres(3200)
 	memo := config.OpenMemo(filepath.Join(b.TempDir(), "memo.json"), "one")
 	for b.Loop() {
-		s, err := newSplit(memo, text)
+		s, err := newSplit(memo, text, graph.Sum(text))
 		if err != nil {
 			b.Fatal(err)
 		}
