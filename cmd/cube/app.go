@@ -31,6 +31,8 @@ type app struct {
 	json  bool
 	quiet bool
 
+	resumes bool // what is interrupted goes on from there when it is called again
+
 	project *project.Project
 	runner  *native.Runner
 }

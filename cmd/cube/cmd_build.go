@@ -97,6 +97,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 	if o.dryRun {
 		return runPlan(ctx, a, planOptions{o.projectFlags, o.jobs}, targets)
 	}
+	a.resumes = true
 	display := a.display()
 	defer func() { err = errors.Join(err, display.Close()) }()
 	p, err := a.open(o.projectFlags, display.Step)

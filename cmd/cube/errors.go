@@ -62,7 +62,11 @@ func (a *app) report(ctx context.Context, err error) int {
 		return code
 	}
 	if code == exitInterrupted {
-		fmt.Fprintln(a.stderr, "interrupted; what was finished is kept, and the next build goes on from there")
+		said := "interrupted"
+		if a.resumes {
+			said += "; what was finished is kept, and the next build goes on from there"
+		}
+		fmt.Fprintln(a.stderr, said)
 		return code
 	}
 	if a.json {
