@@ -4,19 +4,26 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/cubebuild/cube/graph/solve"
+	"github.com/cubebuild/cube/internal/progress"
 )
 
-// Plain prints a line for each vertex and each failure: for logs and pipes.
+// Plain prints a line for each vertex and each failure, and now and then how far
+// the build is: for logs and pipes.
 type Plain struct {
 	Out   io.Writer
 	Err   io.Writer
-	Quiet bool // failures and the summary only
+	Quiet bool          // failures and the summary only
+	Every time.Duration // how far it is, at most so often; a minute without it
 
 	mu       sync.Mutex
 	failures failures
+	build    progress.Build
+	told     time.Time // how far it is
 }
 
 // Step implements Display.
@@ -32,7 +39,10 @@ func (p *Plain) printf(format string, args ...any) {
 
 // Event implements Display.
 func (p *Plain) Event(e solve.Event) error {
+	p.build.Event(e)
 	switch e := e.(type) {
+	case solve.Planned:
+		p.told = time.Now()
 	case solve.Waiting:
 		if e.News && e.For != nil {
 			p.printf("%s: waiting for %s\n", e.Vertex.Name, e.For)
@@ -46,10 +56,38 @@ func (p *Plain) Event(e solve.Event) error {
 		if e.Disagrees {
 			p.printf("%s %s: not deterministic: the same action made other values before; these stay\n", e.Vertex.Name, e.Tile.Box)
 		}
+		p.far(time.Now())
 	case solve.VertexDone:
 		p.printf("%s\n", vertexLine(e))
 	}
 	return nil
+}
+
+// shownVertices is how many vertices under way are named.
+const shownVertices = 3
+
+// far says how far the build is, where it did not lately.
+func (p *Plain) far(now time.Time) {
+	every := p.Every
+	if every == 0 {
+		every = time.Minute
+	}
+	if p.Quiet || now.Sub(p.told) < every || len(p.build.Vertices) == 0 {
+		return
+	}
+	p.told = now
+	text := fmt.Sprintf("%s of %s tiles", Count(p.build.Over), Count(p.build.Total))
+	if left, ok := p.build.Left(now); ok {
+		text += fmt.Sprintf(", about %s left", Took(max(time.Second, left.Round(time.Second))))
+	}
+	var under []string
+	for _, v := range p.build.Vertices[:min(len(p.build.Vertices), shownVertices)] {
+		under = append(under, fmt.Sprintf("%s %s/%s", v.Name, Count(v.Count.Sum()), Count(v.Total)))
+	}
+	if more := len(p.build.Vertices) - len(under); more > 0 {
+		under = append(under, fmt.Sprintf("%d more", more))
+	}
+	p.printf("%s: %s\n", text, strings.Join(under, ", "))
 }
 
 // ended says how an attempt ended that another one follows.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -75,6 +76,19 @@ func TestPlainLinesTellTheStory(t *testing.T) {
 	story(t, &Plain{Out: &b, Err: &b})
 	golden(t, "story.txt", b.Bytes())
 }
+
+func TestPlainLinesSayNowAndThenHowFarABuildIs(t *testing.T) {
+	t.Parallel()
+	for every, want := range map[time.Duration]bool{time.Nanosecond: true, time.Hour: false} {
+		var b bytes.Buffer
+		story(t, &Plain{Out: &b, Err: &b, Every: every})
+		if got := farLine.Match(b.Bytes()); got != want {
+			t.Errorf("every %s: %v\n%s", every, got, b.Bytes())
+		}
+	}
+}
+
+var farLine = regexp.MustCompile(`(?m)^\d+ of \d+ tiles.*: \w+ \d+/\d+`)
 
 func TestQuietPlainTellsFailuresAndTheSummary(t *testing.T) {
 	t.Parallel()
