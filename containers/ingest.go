@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/cubebuild/cube/graph"
@@ -58,7 +60,8 @@ func (l *left) ingest(ctx context.Context, want map[string]graph.RequestOutput) 
 func (l *left) undeclared(want map[string]graph.RequestOutput) error {
 	return eachEntry(l.root, ".", func(name string) error {
 		if _, ok := want[name]; !ok {
-			return bad(name, "the producer declares no such output")
+			declared := slices.Sorted(maps.Keys(want))
+			return bad(name, "the producer declares no such output; it declares %s", strings.Join(declared, ", "))
 		}
 		return nil
 	})
@@ -80,7 +83,7 @@ func (l *left) ingestOne(ctx context.Context, role string, want graph.RequestOut
 		return Output{}, err
 	}
 	if s.entries == 1 {
-		return Output{}, bad(role, "the producer wrote nothing")
+		return Output{}, bad(role, "the producer wrote nothing to %s", cmp.Or(want.File, want.Path, "its directory"))
 	}
 	if want.Kind == graph.File {
 		return l.ingestFile(role)

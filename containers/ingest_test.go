@@ -184,8 +184,8 @@ func hostile(t testing.TB) map[string]struct {
 		steps []step
 		says  string
 	}{
-		"nothing":                  {nil, "output a: the producer wrote nothing"},
-		"undeclared role":          {[]step{{Do: "mkdir", Path: "other"}}, "output other: the producer declares no such output"},
+		"nothing":                  {nil, "output a: the producer wrote nothing to its directory"},
+		"undeclared role":          {[]step{{Do: "mkdir", Path: "other"}}, "output other: the producer declares no such output; it declares a, f"},
 		"undeclared file":          {[]step{{Do: "write", Path: "core.1"}}, "output core.1: the producer declares no such"},
 		"hidden file":              {[]step{{Do: "write", Path: ".x"}}, "output .x: the producer declares no such"},
 		"role with escapes":        {[]step{{Do: "mkdir", Path: "x\x1b[2J\n\u202eevil"}}, `output "x\x1b[2J\n\u202eevil": the producer`},

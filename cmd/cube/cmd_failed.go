@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -363,12 +364,19 @@ func advise(l *deadletter.Letter, given string) []string {
 		again += set + "disk=" + mib(2*l.Limits.Disk)
 	case string(containers.FailedTimeout):
 		again += set + "timeout=" + (2 * l.Limits.Timeout).String()
+	case string(containers.FailedExit):
+		if noNetwork.Match(l.Log) {
+			look = "an action has no network: what comes from outside is a source of cube.yaml, or a driver fetches it (capabilities.network)\n" + look
+		}
 	case string(containers.FailedProtocol):
 		look = "with capabilities.batch a command serves tiles: it reads a line for each, and answers with its exit code (cube schema producer);\n" +
 			"a Python script stays as it is, with image: {serve: true} and cube_serve in its command\n" + look
 	}
 	return []string{look, "run it alone: cube repeat " + id + given, again, forget}
 }
+
+// noNetwork is what programs say that look for the network.
+var noNetwork = regexp.MustCompile(`(?i)name resolution|could not resolve|name or service not known|network is unreachable`)
 
 // contributions are the commands that show what a merge was to merge.
 func contributions(l *deadletter.Letter) string {

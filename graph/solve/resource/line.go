@@ -38,7 +38,7 @@ func (s Shortage) Foreign() bool { return s.Others > 0 || s.Behind }
 func (s Shortage) String() string {
 	switch {
 	case s.Behind:
-		return fmt.Sprintf("%s: an earlier action is owed it", s.Resource)
+		return fmt.Sprintf("%s: kept for an action that came before", s.Resource)
 	case s.Others > 0:
 		return fmt.Sprintf("%s: %s held by another build", s.Resource, s.Resource.Text(s.Others))
 	}

@@ -165,10 +165,10 @@ func TestWhoWaitsForALicenceKeepsNoProcessorIdle(t *testing.T) {
 func TestShortagesAreSaidInWords(t *testing.T) {
 	t.Parallel()
 	for want, s := range map[string]Shortage{
-		"memory: 3 GiB held by another build":        {Resource: Memory, Want: 8 << 30, Free: 5 << 30, Others: 3 << 30},
-		"a token of matlab: 1 held by another build": {Resource: Token("matlab"), Want: 1, Others: 1},
-		"processors: an earlier action is owed it":   {Resource: CPU, Behind: true},
-		"processors: 0.5 of 2 free":                  {Resource: CPU, Want: 2000, Free: 500},
+		"memory: 3 GiB held by another build":             {Resource: Memory, Want: 8 << 30, Free: 5 << 30, Others: 3 << 30},
+		"a token of matlab: 1 held by another build":      {Resource: Token("matlab"), Want: 1, Others: 1},
+		"processors: kept for an action that came before": {Resource: CPU, Behind: true},
+		"processors: 0.5 of 2 free":                       {Resource: CPU, Want: 2000, Free: 500},
 	} {
 		if got := s.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
