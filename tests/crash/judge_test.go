@@ -28,7 +28,7 @@ func (l *life) judge(want result) {
 		again += max(0, n-1-l.forgot)
 	}
 	if most := l.stopped * (runtime.NumCPU() + 1); again > most {
-		l.t.Errorf("%d times an action was done though its result was there, or its engine cannot have died over it; want at most %d", again, most)
+		l.t.Errorf("actions were done again %d times, and engines can have died between record and result %d times", again, most)
 	}
 	l.trouble["actions done again: their engine died between record and result"] += again
 }
