@@ -30,7 +30,7 @@ type question struct {
 
 // inspect has a driver describe a source, once for each content. What
 // cube.lock says holds as long as a driver of the workspace would be asked the
-// same.
+// same, and is the one that was asked: another image may know better.
 func (pr *preparation) inspect(ctx context.Context, src *config.Source) error {
 	questions, err := pr.questions(src.Name)
 	if err != nil || len(questions) == 0 {
@@ -40,7 +40,7 @@ func (pr *preparation) inspect(ctx context.Context, src *config.Source) error {
 	if locked.Inspection == nil && pr.cfg.Locked {
 		return &LockError{What: "description of source " + src.Name}
 	}
-	same := func(q question) bool { return q.asked == locked.Inspected }
+	same := func(q question) bool { return q.asked == locked.Inspected && !pr.repinned[q.inst.Image] }
 	if locked.Inspection != nil && slices.ContainsFunc(questions, same) {
 		return nil
 	}

@@ -29,6 +29,7 @@ type preparation struct {
 	*Project
 	producers map[string]*producer // by instance
 	needed    []string             // instances
+	repinned  map[string]bool      // images that were pinned otherwise when this began
 }
 
 // Variables lists what the workspace can make, reading contracts alone.
@@ -115,7 +116,7 @@ func (p *Project) Outline(ctx context.Context) (graph.Workspace, error) {
 
 // contracts reads the contract of every instance.
 func (p *Project) contracts(ctx context.Context) (*preparation, error) {
-	pr := &preparation{Project: p, producers: map[string]*producer{}}
+	pr := &preparation{Project: p, producers: map[string]*producer{}, repinned: map[string]bool{}}
 	for i := range p.File.Producers {
 		inst := &p.File.Producers[i]
 		made, err := p.producer(ctx, inst)
@@ -231,6 +232,7 @@ func (pr *preparation) pinImage(ref string, img *images.Image) error {
 		}
 		return &LockError{What: "image " + ref, Pinned: old.Config, Have: img.Config}
 	}
+	pr.repinned[ref] = has
 	if pinned.Platforms == nil {
 		pinned.Platforms = map[string]config.PlatformPin{}
 	}

@@ -371,6 +371,33 @@ func TestADriverDescribesEachContentOnce(t *testing.T) {
 	}
 }
 
+// A driver that is mended describes its sources anew: what it said before is
+// pinned, and so would decide the grid for ever. Where it says the same, nothing
+// comes of it.
+func TestAChangedDriverIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.edit(t, "cube.yaml", "grid: {crs: \"EPSG:32613\", resolution: 10, bounds: [400000, 4400000, 400040, 4400020]}", "grid: {like: survey}")
+	width := func(p *project.Prepared) int64 { return p.Workspace.Grids["default"].Box.X.Len() }
+	if w := width(b.prepare(t)); w != 4 {
+		t.Fatalf("the grid is %d wide", w)
+	}
+	b.edit(t, "producers/heights/main.go", "check(os.WriteFile(r.Outputs", "head = bytes.Replace(head, []byte(`\"width\": 4`), []byte(`\"width\": 3`), 1)\n\tcheck(os.WriteFile(r.Outputs")
+	if w := width(b.prepare(t)); w != 3 {
+		t.Errorf("with the mended driver the grid is %d wide", w)
+	}
+	if w := width(b.prepare(t)); w != 3 {
+		t.Errorf("and then %d", w)
+	}
+	lock := b.read(t, "cube.lock")
+	pins := func(s string) string { _, rest, _ := strings.Cut(s, "sources:"); return rest }
+	b.edit(t, "producers/heights/main.go", "// Heights", "// Again: heights")
+	b.prepare(t)
+	if d := cmp.Diff(pins(lock), pins(b.read(t, "cube.lock"))); d != "" {
+		t.Errorf("what it says is the same: -before +after:\n%s", d)
+	}
+}
+
 // What is kept for the sake of speed decides nothing once a disk has lost a bit of
 // it: the driver is asked again.
 func TestADamagedDescriptionIsNotBelieved(t *testing.T) {
