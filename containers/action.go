@@ -19,6 +19,8 @@ type Action struct {
 	Request []byte // the very bytes of /cube/request.json
 	Inputs  []Input
 	Sources []SourceFile
+	// PartDirs are the directories of the Sources that are parts, which may be none.
+	PartDirs []string `json:",omitempty"`
 	// Secrets are files, too, that no key holds. Their values are taken out of
 	// Log, and out of what a Failure says.
 	Secrets []Secret
@@ -71,7 +73,7 @@ type SourceFile struct {
 	Path   string
 	Target string
 	// Part says that it is a part of an indexed source, of which other tiles see
-	// other ones. All parts of a source are in one directory, and nothing else is.
+	// other ones. It lies in one of Action.PartDirs, as nothing else does.
 	Part bool `json:",omitempty"`
 }
 

@@ -75,6 +75,11 @@ func LayOut(ctx context.Context, a Action, dir string) error {
 			return err
 		}
 	}
+	for _, dir := range a.PartDirs {
+		if err := os.MkdirAll(at(dir), 0o777); err != nil {
+			return err
+		}
+	}
 	for _, s := range a.Sources {
 		if err := copyInto(at(s.Target), s.Path); err != nil {
 			return err

@@ -119,9 +119,8 @@ func TestABatchGivesEachTileWhatItWouldGetAlone(t *testing.T) {
 			steps = append(steps, step{Do: "remove", Path: "out"})
 		}
 		tiles[i] = with(t, tile(t, steps...), values)
-		if i%5 > 0 {
-			tiles[i].Sources = append(parts(t, "rows", i%4, values), parts(t, "more", 1, values)...)
-		}
+		tiles[i].Sources = append(parts(t, "rows", i%4, values), parts(t, "more", i%5%2, values)...)
+		tiles[i].PartDirs = partDirs("rows", "more")
 	}
 	b := newBatch(t)
 	alone := make([]outcome, n)
@@ -168,6 +167,13 @@ func parts(t testing.TB, role string, n int, text string) (out []containers.Sour
 	return out
 }
 
+func partDirs(roles ...string) (out []string) {
+	for _, role := range roles {
+		out = append(out, graph.SourceDir+"/"+role)
+	}
+	return out
+}
+
 func TestTilesThatSeeOtherPartsShareAContainer(t *testing.T) {
 	t.Parallel()
 	large := func(path string) { // a hole, of which no byte is read
@@ -182,7 +188,7 @@ func TestTilesThatSeeOtherPartsShareAContainer(t *testing.T) {
 		sources func(i int) []containers.SourceFile
 		shares  bool
 	}{
-		"small":          {func(i int) []containers.SourceFile { return parts(t, "rows", 1+i, fmt.Sprint(i)) }, true},
+		"small or none":  {func(i int) []containers.SourceFile { return parts(t, "rows", i%2, fmt.Sprint(i)) }, true},
 		"as many as may": {func(i int) []containers.SourceFile { return parts(t, "rows", graph.MaxTileParts, fmt.Sprint(i)) }, true},
 		"large": {func(i int) []containers.SourceFile {
 			p := parts(t, "rows", 1, fmt.Sprint(i))
@@ -205,6 +211,9 @@ func TestTilesThatSeeOtherPartsShareAContainer(t *testing.T) {
 				}
 				a := tile(t, which)
 				a.Sources = c.sources(i)
+				if name != "of another whole source" {
+					a.PartDirs = partDirs("rows")
+				}
 				if got := b.outcome(t, a); got.Failure != "" {
 					t.Errorf("tile %d: %s\n%s", i, got.Failure, got.Log)
 				}

@@ -224,7 +224,7 @@ func (x *Executor) stage(ctx context.Context, a Action) (_ *staged, err error) {
 	for _, s := range a.Secrets {
 		st.mount(Mount{Kind: Content, Target: s.Target, Content: s.Value, Private: true})
 	}
-	st.mountSources(a.Sources)
+	st.mountSources(a.Sources, a.PartDirs)
 	st.mountCheckpoint(a.Checkpoint)
 	st.hold()
 	return st, x.stageWritable(st, a)

@@ -3,6 +3,7 @@ package containers
 import (
 	"os"
 	"path"
+	"slices"
 )
 
 // partsInMemory is how many bytes of parts an action is shown in memory: so its
@@ -35,33 +36,29 @@ func partBytes(sources []SourceFile) (n int64) {
 const page = 4 << 10
 
 // mountSources shows whole sources where they are, and parts in a place that is
-// filled anew for each tile.
-func (s *staged) mountSources(sources []SourceFile) {
-	var dirs []string
+// filled anew for each tile, and that is there also where it stays empty.
+func (s *staged) mountSources(sources []SourceFile, dirs []string) {
 	parts := map[string][]SourceFile{} // by directory
+	fills := s.parts > 0 && len(dirs) <= maxPartDirs
 	for _, src := range sources {
-		if !src.Part || s.parts == 0 {
-			s.mount(Mount{Kind: Bind, Source: src.Path, Target: src.Target})
+		if dir := path.Dir(src.Target); src.Part && fills {
+			parts[dir] = append(parts[dir], src)
 			continue
 		}
-		dir := path.Dir(src.Target)
-		if parts[dir] == nil {
-			dirs = append(dirs, dir)
-		}
-		parts[dir] = append(parts[dir], src)
+		s.mount(Mount{Kind: Bind, Source: src.Path, Target: src.Target})
 	}
 	for _, dir := range dirs {
-		s.mountParts(dir, parts[dir], len(dirs) <= maxPartDirs)
+		if len(parts[dir]) > 0 || !hasParts(sources, dir) {
+			s.mountParts(dir, parts[dir])
+		}
 	}
 }
 
-func (s *staged) mountParts(dir string, parts []SourceFile, fills bool) {
-	if !fills {
-		for _, p := range parts {
-			s.mount(Mount{Kind: Bind, Source: p.Path, Target: p.Target})
-		}
-		return
-	}
+func hasParts(sources []SourceFile, dir string) bool {
+	return slices.ContainsFunc(sources, func(s SourceFile) bool { return s.Part && path.Dir(s.Target) == dir })
+}
+
+func (s *staged) mountParts(dir string, parts []SourceFile) {
 	size := s.parts + 8<<20
 	if s.serves {
 		size = roomForAll

@@ -257,7 +257,7 @@ func TestPartsOfASourceLookTheSameWhereverTheyLie(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := action(t, step{Do: "look"})
-			a.Sources = append(a.Sources, parts(t, "rows", 3, "a row ")...)
+			a.Sources, a.PartDirs = append(a.Sources, parts(t, "rows", 3, "a row ")...), partDirs("none", "rows")
 			last := a.Sources[len(a.Sources)-1]
 			if err := errors.Join(os.Chmod(last.Path, 0o644), os.Truncate(last.Path, c.size), os.Chmod(last.Path, 0o444), os.Chtimes(last.Path, time.Unix(0, 0), time.Unix(0, 0))); err != nil {
 				t.Fatal(err)
@@ -265,11 +265,11 @@ func TestPartsOfASourceLookTheSameWhereverTheyLie(t *testing.T) {
 			got := newBench(t, c.inMemory).look(t, a)
 			seen := map[string]string{}
 			for _, f := range got.Files {
-				if strings.HasPrefix(f.Path, graph.SourceDir+"/rows") {
+				if strings.HasPrefix(f.Path, graph.SourceDir+"/rows") || f.Path == graph.SourceDir+"/none" {
 					seen[f.Path] = fmt.Sprintf("%s %d %s", f.Mode, f.Time, f.SHA256)
 				}
 			}
-			want := map[string]string{graph.SourceDir + "/rows": "drwxr-xr-x 0 "}
+			want := map[string]string{graph.SourceDir + "/rows": "drwxr-xr-x 0 ", graph.SourceDir + "/none": "drwxr-xr-x 0 "}
 			for _, s := range a.Sources[len(a.Sources)-3:] {
 				b, err := os.ReadFile(s.Path)
 				if err != nil {

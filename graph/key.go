@@ -62,6 +62,9 @@ type SourceKey struct {
 	// Parts says that each action sees parts of the source, which it names
 	// itself; then neither the whole nor its extension is seen.
 	Parts bool `json:"parts,omitempty"`
+	// Dir says that the directory of the parts is there also where a tile meets
+	// none, as it always is: before, it was not.
+	Dir bool `json:"dir,omitempty"`
 }
 
 // Host is what an ActionID may hold of the machine.
@@ -95,7 +98,7 @@ func (v *Vertex) Shared(ws *Workspace, host Host) (Shared, error) {
 	s.Sources = map[string]SourceKey{}
 	for role, name := range inst.Sources {
 		if inst.Manifest.Indexes(role) {
-			s.Sources[role] = SourceKey{Parts: true}
+			s.Sources[role] = SourceKey{Parts: true, Dir: true}
 			continue
 		}
 		src := ws.Sources[name]

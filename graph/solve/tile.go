@@ -411,6 +411,9 @@ func (b *build) containerAction(ctx context.Context, j *job) (containers.Action,
 	if a.Sources, err = b.sources(ctx, j); err != nil {
 		return a, err
 	}
+	for _, role := range slices.Sorted(maps.Keys(j.placed)) {
+		a.PartDirs = append(a.PartDirs, j.told.Sources[role].Path)
+	}
 	for i, w := range j.windows {
 		in := containers.Input{Role: w.Binding.Role, Window: req.Inputs[w.Binding.Role],
 			Spec: w.Binding.Spec(), Grid: w.Grid, Box: w.Box, Values: j.values[i], Digest: j.action.Windows[j.WindowKey(i)]}
