@@ -139,7 +139,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 		Cube: c, Backend: run, Provider: p, Host: host, RunID: rec.run.ID,
 		Workers: workers(o.jobs, p.File.Backend.Workers), Retry: p.File.Retry, Chunks: p.File.Storage.Chunks,
 		Reserver: shared, KeepGoing: o.keepGoing, RetryFailed: o.retryFailed, RetryOnly: o.only,
-		Log: rec.log, Expect: func(v *graph.Vertex) time.Duration { return past.pace(v).mean },
+		Log: rec.log, Expect: past.mean,
 		Events: func(e solve.Event) error {
 			told.Event(e)
 			return errors.Join(display.Event(e), rec.event(e))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cubebuild/cube/graph"
@@ -13,6 +14,7 @@ import (
 // be read is left out, since it is for guesses.
 type history struct {
 	runs *lineage.Store
+	mu   sync.Mutex           // of past
 	past map[historyKey]*past // nil until it is read
 }
 
@@ -69,8 +71,14 @@ func (h *history) add(run string, a lineage.Action) {
 	}
 }
 
-// pace is what the actions of a vertex took; zero where none ran.
+// mean is what an action of a vertex took in the mean; 0 where none ran.
+func (h *history) mean(v *graph.Vertex) time.Duration { return h.pace(v).mean }
+
+// pace is what the actions of a vertex took; zero where none ran. It may be called
+// from several goroutines at once.
 func (h *history) pace(v *graph.Vertex) pace {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.past == nil {
 		h.read()
 	}

@@ -19,6 +19,8 @@ type Planned struct {
 	Plan  *graph.Plan
 	Tiles int64                   // that are to be looked at
 	Open  map[*graph.Vertex]int64 // by vertex, of those that are not known
+	// Expect is that of the Config: nil where nothing tells how long actions take.
+	Expect func(*graph.Vertex) time.Duration
 }
 
 // Started says that an action's container is about to run.

@@ -89,8 +89,8 @@ type Config struct {
 	RetryFailed bool
 	// Expect, where it is not nil, says how long an action of a vertex is likely to
 	// take, 0 where nothing tells. It is asked once of each vertex that is not known
-	// when the build begins, where there are several, and several workers, by one
-	// goroutine.
+	// when the build begins, where there are several, and several workers, and by
+	// whoever is told that the build is Planned: from several goroutines at once.
 	Expect func(*graph.Vertex) time.Duration
 	// Admit, where it is not nil, is asked before an action runs that has no
 	// result, from many goroutines at once. Its error ends the build, as a
@@ -161,7 +161,9 @@ func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (
 	if err := b.settle(ctx); err != nil {
 		return nil, err
 	}
-	b.emit(b.sched.planned(plan))
+	planned := b.sched.planned(plan)
+	planned.Expect = b.Expect
+	b.emit(planned)
 	err = b.work(ctx)
 	b.result.Untried = b.sched.untried()
 	err = errors.Join(err, b.refusedBy())

@@ -24,7 +24,9 @@ type Build struct {
 	// Vertices are those that are under way, in the order in which they began.
 	Vertices []*Vertex
 
-	open    map[*graph.Vertex]int64 // tiles that are to be looked at
+	open    map[*graph.Vertex]int64 // tiles that are to be looked at, of vertices that are not done
+	expect  func(*graph.Vertex) time.Duration
+	earlier map[*graph.Vertex]time.Duration // what expect said
 	by      map[*graph.Vertex]*Vertex
 	running map[tile]Action
 	first   time.Time // when the first action began
@@ -101,7 +103,7 @@ type Wait struct {
 func (b *Build) Event(e solve.Event) {
 	switch e := e.(type) {
 	case solve.Planned:
-		b.Planned, b.Total, b.open = true, e.Tiles, e.Open
+		b.Planned, b.Total, b.open, b.expect = true, e.Tiles, maps.Clone(e.Open), e.Expect
 	case solve.Started:
 		if b.first.IsZero() {
 			b.first = e.Time
@@ -169,8 +171,10 @@ func (b *Build) vertexDone(e solve.VertexDone) {
 		if b.Planned { // what it reads came out as it was
 			b.Over += b.tiles(e.Vertex)
 		}
+		delete(b.open, e.Vertex)
 		return
 	}
+	delete(b.open, e.Vertex)
 	b.Vertices = slices.DeleteFunc(b.Vertices, func(p *Vertex) bool { return p.Vertex == e.Vertex })
 	delete(b.by, e.Vertex)
 }
@@ -215,10 +219,10 @@ func (b *Build) Rate(now time.Time) float64 {
 }
 
 // Left estimates the time that is left from what the tiles of this build took
-// so far: a vertex's own, or all, where none of it has run. It is false while
-// nothing tells.
+// so far: a vertex's own; where none of it has run, what earlier builds tell of it,
+// or all. It is false while nothing tells, and when it is over.
 func (b *Build) Left(now time.Time) (time.Duration, bool) {
-	if b.spent.Ran == 0 || now.Sub(b.first) < time.Second {
+	if b.first.IsZero() || now.Sub(b.first) < time.Second {
 		return 0, false
 	}
 	open := b.Total - b.Over
@@ -226,18 +230,69 @@ func (b *Build) Left(now time.Time) (time.Duration, bool) {
 	for _, p := range b.Vertices {
 		rest := p.Total - p.Count.Sum()
 		open -= rest
-		mean := p.Pace.Mean()
-		if p.Pace.Ran == 0 {
-			mean = b.spent.Mean()
+		mean, ok := b.mean(p.Vertex, p.Pace)
+		if !ok {
+			return 0, false
 		}
+		work -= b.begun(p.Vertex, mean, now)
 		// Tiles that were known cost nothing; so will as many of the rest.
 		if seen := p.Count.Ran + p.Count.Hit; seen > 0 {
 			mean = time.Duration(float64(mean) * float64(p.Count.Ran) / float64(seen))
 		}
 		work += time.Duration(rest) * mean
 	}
+	for v, n := range b.open {
+		if b.by[v] != nil {
+			continue
+		}
+		mean, ok := b.mean(v, Pace{})
+		if !ok {
+			return 0, false
+		}
+		open -= n
+		work += time.Duration(n) * mean
+	}
 	work += time.Duration(max(0, open)) * b.spent.Mean()
-	return time.Duration(float64(work) / b.abreast(now)), true
+	return time.Duration(float64(work) / b.abreast(now)), work > 0
+}
+
+// mean is what a tile of a vertex is likely to take.
+func (b *Build) mean(v *graph.Vertex, own Pace) (time.Duration, bool) {
+	if own.Ran > 0 {
+		return own.Mean(), true
+	}
+	if d := b.earlierMean(v); d > 0 {
+		return d, true
+	}
+	return b.spent.Mean(), b.spent.Ran > 0
+}
+
+// earlierMean is what a tile of a vertex took in earlier builds, which is asked
+// once; 0 where nothing tells.
+func (b *Build) earlierMean(v *graph.Vertex) time.Duration {
+	if b.expect == nil {
+		return 0
+	}
+	d, asked := b.earlier[v]
+	if !asked {
+		if b.earlier == nil {
+			b.earlier = map[*graph.Vertex]time.Duration{}
+		}
+		d = b.expect(v)
+		b.earlier[v] = d
+	}
+	return d
+}
+
+// begun is what of a vertex's work the actions that run have done, if each takes
+// as long as the mean.
+func (b *Build) begun(v *graph.Vertex, mean time.Duration, now time.Time) (done time.Duration) {
+	for _, r := range b.running {
+		if r.Vertex == v && r.State == Running {
+			done += min(mean, max(0, now.Sub(r.Since)))
+		}
+	}
+	return done
 }
 
 // abreast is how many actions ran at once so far, in the mean.

@@ -41,6 +41,45 @@ func TestTheTimeThatIsLeftIsEstimatedFromThisBuild(t *testing.T) {
 	}
 }
 
+func TestTheTimeThatIsLeftIsFirstTakenFromEarlierBuilds(t *testing.T) {
+	t.Parallel()
+	model, plot, now := vertex("model", 1), vertex("plot", 2), time.Now()
+	asked := 0
+	earlier := func(v *graph.Vertex) time.Duration {
+		asked++
+		return map[*graph.Vertex]time.Duration{model: time.Hour, plot: time.Minute}[v]
+	}
+	for name, c := range map[string]struct {
+		expect func(*graph.Vertex) time.Duration
+		after  time.Duration
+		left   time.Duration
+		ok     bool
+	}{
+		"soon":        {earlier, 10 * time.Minute, 52 * time.Minute, true},
+		"overdue":     {earlier, 2 * time.Hour, 2 * time.Minute, true},
+		"no history":  {nil, 10 * time.Minute, 0, false},
+		"none of one": {func(v *graph.Vertex) time.Duration { return earlier(v) % time.Hour }, 10 * time.Minute, 0, false},
+	} {
+		var b progress.Build
+		asked = 0
+		b.Event(solve.Planned{Plan: &graph.Plan{}, Tiles: 3, Open: map[*graph.Vertex]int64{model: 1, plot: 2}, Expect: c.expect})
+		b.Event(solve.Started{Vertex: model, Tile: tile(0), Attempt: 1, Time: now})
+		b.Left(now.Add(c.after))
+		if left, ok := b.Left(now.Add(c.after)); ok != c.ok || ok && left != c.left {
+			t.Errorf("%s: %v, %v; want %v, %v", name, left, ok, c.left, c.ok)
+		}
+		if asked > 2 {
+			t.Errorf("%s: asked %d times", name, asked)
+		}
+	}
+	var b progress.Build
+	b.Event(solve.Planned{Plan: &graph.Plan{}, Tiles: 1, Open: map[*graph.Vertex]int64{model: 1}, Expect: earlier})
+	b.Event(solve.Started{Vertex: model, Tile: tile(0), Attempt: 1, Time: now})
+	if left, ok := b.Left(now.Add(2 * time.Hour)); ok {
+		t.Errorf("overdue, and about %v are left", left)
+	}
+}
+
 func TestTilesThatAFormerVersionHoldsAreNoWork(t *testing.T) {
 	t.Parallel()
 	var b progress.Build
