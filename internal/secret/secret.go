@@ -3,6 +3,7 @@
 package secret
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -36,13 +37,10 @@ func (s *Set) AddWhole(texts ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, text := range texts {
-		for _, f := range forms(text) {
-			if !slices.Contains(s.forms, f) {
-				s.forms = append(s.forms, f)
-			}
-		}
+		s.forms = append(s.forms, forms(text)...)
 	}
-	slices.SortStableFunc(s.forms, func(a, b string) int { return len(b) - len(a) })
+	slices.SortFunc(s.forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	s.forms = slices.Compact(s.forms)
 	pairs := make([]string, 0, 2*len(s.forms))
 	for _, f := range s.forms {
 		pairs = append(pairs, f, Hidden)

@@ -221,6 +221,10 @@ func TestTheRestIsTakenOnlyFromTheSameWhole(t *testing.T) {
 		"changed, in a part that does not say so": {func(w http.ResponseWriter, r *http.Request, from int) {
 			part(w, "", fmt.Sprintf("bytes %d-%d/%d", from, all-1, all), other[from:])
 		}, raster},
+		"in another coding": {func(w http.ResponseWriter, r *http.Request, from int) {
+			w.Header().Set("Content-Encoding", "gzip")
+			part(w, `"one"`, fmt.Sprintf("bytes %d-%d/%d", from, all-1, all), other[from:])
+		}, raster},
 		"416": {func(w http.ResponseWriter, r *http.Request, _ int) { w.WriteHeader(416) }, raster},
 	} {
 		t.Run(name, func(t *testing.T) {

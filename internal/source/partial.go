@@ -39,7 +39,8 @@ type partial struct {
 type note struct {
 	ETag     string       `json:"etag,omitempty"`          // strong
 	Modified string       `json:"last_modified,omitempty"` // where it is no ETag's job
-	Total    int64        `json:"total"`                   // -1: unknown
+	Coding   string       `json:"content_encoding,omitempty"`
+	Total    int64        `json:"total"` // -1: unknown
 	Size     int64        `json:"size"`
 	SHA256   graph.Digest `json:"sha256"` // of the first Size bytes
 	Sums     sums         `json:"sums,omitzero"`
@@ -133,7 +134,7 @@ func (p *partial) restart(h http.Header, length int64) error {
 // noteOf takes from an answer's head what a later request may go on with: a
 // strong ETag, or a date of change that was long past when it was sent.
 func noteOf(h http.Header) note {
-	n := note{ETag: h.Get("ETag")}
+	n := note{ETag: h.Get("ETag"), Coding: h.Get("Content-Encoding")}
 	if !strings.HasPrefix(n.ETag, `"`) || len(n.ETag) > 1024 {
 		n.ETag = ""
 	}
@@ -174,7 +175,7 @@ func (p *partial) continues(h http.Header) bool {
 		return false
 	}
 	modified := h.Get("Last-Modified") // may be left out of a part, an ETag may not (RFC 9110, 15.3.7)
-	return first == p.size && last == total-1 && (p.note.Total < 0 || p.note.Total == total) &&
+	return first == p.size && last == total-1 && p.note.Coding == h.Get("Content-Encoding") && (p.note.Total < 0 || p.note.Total == total) &&
 		(p.note.ETag == "" || p.note.ETag == h.Get("ETag")) && (p.note.Modified == "" || modified == "" || p.note.Modified == modified)
 }
 

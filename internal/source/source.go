@@ -6,7 +6,7 @@
 //	objects/<2 hex>/<64 hex>   a source's bytes, read-only, named by their SHA-256
 //	fetched/<64 hex>.json      what a URI was when it was last fetched: {sha256, size, etag, time}
 //	partial/<64 hex>           the beginning of a fetch; locked by its fetcher
-//	partial/<64 hex>.json      of that: {etag, last_modified, total, size, sha256, sums: {sha256, md5}}
+//	partial/<64 hex>.json      of that: {etag, last_modified, content_encoding, total, size, sha256, sums: {sha256, md5}}
 //	stats.json                 what local files hashed to, with what stat said of them
 //	temp/                      what is being written; locked by its writer
 //
