@@ -385,34 +385,48 @@ func TestAStepThatLooksBackRunsAfterAChangeBeforeIt(t *testing.T) {
 	}
 }
 
-// TestHowMuchMustBeValidIsPartOfAWindow holds that the chunks of a window alone do not
+// TestHowItIsResampledIsPartOfAWindow holds that the chunks of a window alone do not
 // say what it holds where it is resampled.
-func TestHowMuchMustBeValidIsPartOfAWindow(t *testing.T) {
+func TestHowItIsResampledIsPartOfAWindow(t *testing.T) {
 	t.Parallel()
-	e, clean := newEnv(t), newEnv(t)
-	ws := chain()
-	g := ws.Grids[graph.DefaultGrid]
-	g.Lattice.DX, g.Lattice.DY = 60, 60
-	g.Box = grid.Box{Y: grid.Range{Hi: 20}, X: grid.Range{Hi: 20}}
-	ws.Grids["coarse"], ws.Instances[1].Grid = g, "coarse"
 	base := func(_, y, x int64) float32 { // half of each coarse cell is there
 		if x%2 == 0 {
 			return float32(math.NaN())
 		}
-		return float32(y + x)
+		return float32(5*y + x*x)
 	}
-	e.backend.base, clean.backend.base = base, base
-	need := &ws.Instances[1].Manifest.Needs[0]
-	need.Resample = grid.Average
-	e.build(ws, "one")
-	before := e.values("one")
-	need.MinValid = 0.9
-	e.build(ws, "one")
-	clean.build(ws, "one")
-	if slices.Equal(before, clean.values("one")) {
-		t.Fatal("it changes nothing")
-	}
-	if !slices.Equal(e.values("one"), clean.values("one")) {
-		t.Error("a window of which less had to be valid was hit")
+	for name, change := range map[string]func(ws *graph.Workspace, need *graph.DataNeed){
+		"how much must be valid": func(_ *graph.Workspace, need *graph.DataNeed) { need.MinValid = 0.9 },
+		"the method":             func(_ *graph.Workspace, need *graph.DataNeed) { need.Resample = grid.Max },
+		"where the cells lie": func(ws *graph.Workspace, _ *graph.DataNeed) {
+			g := ws.Grids[graph.DefaultGrid]
+			g.Lattice.X0 += 3 // and the windows are of the same cells
+			ws.Grids[graph.DefaultGrid] = g
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, clean := newEnv(t), newEnv(t)
+			e.backend.base, clean.backend.base = base, base
+			ws := chain()
+			g := ws.Grids[graph.DefaultGrid]
+			g.Lattice.DX, g.Lattice.DY = 60, 60
+			g.Lattice.X0 += 33 // so that no edges of cells meet
+			g.Box = grid.Box{Y: grid.Range{Hi: 19}, X: grid.Range{Hi: 19}}
+			ws.Grids["coarse"], ws.Instances[1].Grid = g, "coarse"
+			need := &ws.Instances[1].Manifest.Needs[0]
+			need.Resample = grid.Average
+			e.build(ws, "one")
+			before := e.values("one")
+			change(ws, need)
+			e.build(ws, "one")
+			clean.build(ws, "one")
+			if slices.Equal(before, clean.values("one")) {
+				t.Fatal("it changes nothing")
+			}
+			if !slices.Equal(e.values("one"), clean.values("one")) {
+				t.Error("a window that was resampled otherwise was hit")
+			}
+		})
 	}
 }
