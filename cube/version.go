@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cubebuild/cube/cube/grid"
@@ -301,19 +302,15 @@ func (v *Version) is(d graph.Digest) error {
 	return nil
 }
 
-// save writes the version's manifest, which may be there already.
+// save writes the version's manifest. One that is there already, and names the
+// same objects, stays: a head or a lock may name it, and then it is durable.
 func (c *Cube) save(v *Version) error {
-	m := manifest{Format: manifestFormat, Digest: v.digest, Spec: v.layout.Spec, File: v.file}
-	if v.file == nil {
-		m.Grid, m.Chunk, m.PageSize, m.Pages = &v.layout.Grid, &v.layout.Chunk, pageSize, v.pages
-	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
 	path := c.Path("versions", v.digest.Hex())
-	if err := writeFile(path, append(b, '\n'), false); err != nil {
-		return err
+	there, same := v.saved(path)
+	if !same {
+		if err := v.write(path, there && !c.conf.NoSync); err != nil {
+			return err
+		}
 	}
 	if err := removeLeft(path + brokenSuffix); err != nil {
 		return err
@@ -322,6 +319,28 @@ func (c *Cube) save(v *Version) error {
 	c.manifests = append(c.manifests, path)
 	c.mu.Unlock()
 	return nil
+}
+
+// saved reports whether a manifest is there, and whether it names the same.
+func (v *Version) saved(path string) (there, same bool) {
+	b, err := readFile(path, maxManifest)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist), false
+	}
+	old, err := parseManifest(b)
+	return true, err == nil && old.digest == v.digest && slices.Equal(old.pages, v.pages)
+}
+
+func (v *Version) write(path string, durable bool) error {
+	m := manifest{Format: manifestFormat, Digest: v.digest, Spec: v.layout.Spec, File: v.file}
+	if v.file == nil {
+		m.Grid, m.Chunk, m.PageSize, m.Pages = &v.layout.Grid, &v.layout.Chunk, pageSize, v.pages
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(b, '\n'), durable)
 }
 
 // NewFileVersion makes the version whose content is a file that was put.

@@ -430,3 +430,39 @@ func TestHowItIsResampledIsPartOfAWindow(t *testing.T) {
 		})
 	}
 }
+
+// TestATileKnowsTheVeryPartsThatItMeets holds that a tile of a source that is read
+// by parts runs again where one of its parts is another, also where it is told
+// the same of them, and that no other tile does.
+func TestATileKnowsTheVeryPartsThatItMeets(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	part := func(content string, y, x float64) graph.Part { // within a cell
+		g := chain().Grids[graph.DefaultGrid].Lattice
+		west, north := g.X0+x*g.DX, g.Y0-y*g.DY
+		return graph.Part{SHA256: graph.Sum([]byte(content)),
+			Extent: graph.Extent{CRS: string(g.CRS), Bounds: &[4]float64{west + 1, north - 9, west + 9, north - 1}}}
+	}
+	build := func(parts ...graph.Part) map[string]int {
+		t.Helper()
+		ws := chain()
+		ws.Sources = map[string]graph.Source{"fires": {Name: "fires", SHA256: graph.Sum([]byte("all"))}}
+		base := &ws.Instances[0]
+		base.Sources = map[string]string{"rows": "fires"}
+		base.Manifest.Sources = []graph.SourceNeed{{Name: "rows", Index: true}}
+		base.Parts = map[string]graph.Split{"rows": graph.PartList(parts)}
+		e.build(ws, "base")
+		return e.backend.took()
+	}
+	build(part("a", 5, 5), part("b", 35, 35))
+	if took := build(part("a", 5, 5), part("b", 35, 35)); len(took) != 0 {
+		t.Errorf("nothing changed, and %v ran", took)
+	}
+	want := map[string]int{"base y[30,40) x[30,40)": 1}
+	if d := cmp.Diff(want, build(part("a", 5, 5), part("c", 35, 35))); d != "" {
+		t.Errorf("one part is another (-want +got):\n%s", d)
+	}
+	if took := build(part("b", 35, 35), part("a", 5, 5)); len(took) != 0 {
+		t.Errorf("changed back, and in another order, %v ran", took)
+	}
+}
