@@ -293,7 +293,7 @@ func runFailedShow(ctx context.Context, a *app, arg string) error {
 	if a.json {
 		return a.printLines(failedShown{"dead_letter", g.cube.HasCheckpoint(l.Action), l})
 	}
-	_, err = a.stdout.Write(a.letterText(l, g.cube.HasCheckpoint(l.Action), g.given(l.Run)))
+	_, err = a.stdout.Write(a.letterText(l, g.cube.HasCheckpoint(l.Action), givenTo(g.cube, l.Run)))
 	return err
 }
 
@@ -476,7 +476,7 @@ func runFailedRetry(ctx context.Context, a *app, o buildOptions, args []string) 
 		return &usageError{errors.New("the workspace has nothing any more that these actions were to make\n  to forget them: cube failed drop")}
 	}
 	err = runBuild(ctx, a, o, targets)
-	a.untouched(c, ids, began)
+	a.untouched(c, ids, began, typed(o.sets))
 	return err
 }
 
@@ -492,13 +492,20 @@ func targetsOf(l *deadletter.Letter, variables []string) []string {
 	return there(l.Variables)
 }
 
-// untouched notices the actions that a build did not come across.
-func (a *app) untouched(c *cube.Cube, ids []graph.ActionID, began time.Time) {
+// untouched notices the actions that a build did not come across, and those whose
+// builds were given other overrides than it.
+func (a *app) untouched(c *cube.Cube, ids []graph.ActionID, began time.Time, sets string) {
 	var left []string
 	for _, id := range ids {
-		if l, err := solve.DeadLetters(c).Get(id); err == nil && l.Written.Before(began) {
-			left = append(left, id.Short())
+		l, err := solve.DeadLetters(c).Get(id)
+		if err != nil || !l.Written.Before(began) {
+			continue
 		}
+		if given := givenTo(c, l.Run); given != "" && given != sets {
+			a.notice(fmt.Sprintf("not tried, for its build was given other params: cube failed retry %s%s", id.Short(), given))
+			continue
+		}
+		left = append(left, id.Short())
 	}
 	if len(left) > 0 {
 		a.notice("not tried, for the build ended before, or for what they read or run has changed since: " + strings.Join(left, " "))

@@ -4,13 +4,14 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/cubebuild/cube/cube"
 	"github.com/cubebuild/cube/lineage"
 )
 
-// given are the overrides (--set) of the build that a run records, as they are
+// givenTo are the overrides (--set) of the build that a run records, as they are
 // typed, each after a space; none where the record is not there.
-func (g *gallery) given(run string) string {
-	r, err := lineage.Open(g.cube.Path("runs")).Summary(run)
+func givenTo(c *cube.Cube, run string) string {
+	r, err := lineage.Open(c.Path("runs")).Summary(run)
 	if err != nil {
 		return ""
 	}

@@ -46,7 +46,7 @@ func (a *app) restage(ctx context.Context, f projectFlags, arg string) (*gallery
 		Provider: g.proj, Host: hostOf(prep.Plan), Retry: g.proj.File.Retry, Chunks: g.proj.File.Storage.Chunks}, id, at.Place)
 	if errors.Is(err, solve.ErrGone) {
 		advice := ""
-		if given := g.given(at.run); given != "" && given != typed(f.sets) {
+		if given := givenTo(g.cube, at.run); given != "" && given != typed(f.sets) {
 			advice = "its build was given other params; give them here, too:" + given + "\n  "
 		}
 		err = fmt.Errorf("%w\n  %swhat it reads is made by: cube build -k %s%s", err, advice, strings.Join(variables, " "), typed(f.sets))

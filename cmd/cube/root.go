@@ -15,10 +15,10 @@ const rootLong = `cube is a reproducible build system whose targets are variable
 of a simulation. It walks what a variable needs back to outside data, runs what
 is missing as containers, and keeps every variable as Zarr in a cube.
 
-Exit codes: 0 done; 1 an action, the machine or a server failed; 2 a mistake in the command
-line or in a file of the workspace; 3 with -k, part was built; 4 something is not
-as cube.lock pins it; 5 more would have run than --fail-on-miss or --max-cost let
-run; 130 interrupted.`
+Exit codes: 0 done; 1 an action, the machine or a server failed; 2 a mistake in
+the command line or in a file of the workspace; 3 with -k, part was built; 4
+something is not as cube.lock pins it; 5 more would have run than --fail-on-miss
+or --max-cost let run; 130 interrupted.`
 
 const rootExample = `  cube init hills && cd hills    # a workspace that builds at once
   cube build slope               # make a variable and all that it needs
@@ -56,7 +56,22 @@ func newRootCommand(a *app) *cobra.Command {
 		markUsage(sub)
 		c.AddCommand(sub)
 	}
+	nameOwn(c)
 	return c
+}
+
+// nameOwn has the commands that come with cobra speak as the others do.
+func nameOwn(c *cobra.Command) {
+	c.InitDefaultHelpCmd()
+	c.InitDefaultCompletionCmd()
+	for _, sub := range c.Commands() {
+		switch sub.Name() {
+		case "help":
+			sub.Short = "say what a command does, and how it is called"
+		case "completion":
+			sub.Short = "print what completes commands in a shell"
+		}
+	}
 }
 
 // commands are the constructors of all commands, in the order of help.
