@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -464,5 +465,50 @@ func TestATileKnowsTheVeryPartsThatItMeets(t *testing.T) {
 	}
 	if took := build(part("b", 35, 35), part("a", 5, 5)); len(took) != 0 {
 		t.Errorf("changed back, and in another order, %v ran", took)
+	}
+}
+
+// TestAChangeElsewhereReachesEveryTileThatReadsIt holds that of what changed on
+// another lattice nothing is lost, however many places that are.
+func TestAChangeElsewhereReachesEveryTileThatReadsIt(t *testing.T) {
+	t.Parallel()
+	ws := chain()
+	g := ws.Grids[graph.DefaultGrid]
+	g.Lattice.DX, g.Lattice.DY, g.Lattice.X0 = 70, 70, g.Lattice.X0+13
+	g.Box = grid.Box{Y: grid.Range{Hi: 16}, X: grid.Range{Hi: 16}}
+	ws.Grids["coarse"], ws.Instances[1].Grid, ws.Instances[1].Tiling = g, "coarse", &grid.Tiling{Y: 1, X: 1}
+	plan, err := graph.Resolve(*ws, "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBuild(ws, plan, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := b.sched.nodes[1]
+	r := rand.New(rand.NewPCG(7, 7))
+	for _, places := range []int{1, 10, 64, 65, 66, 200} {
+		c := &change{node: n, most: n.total, tiles: map[int64]struct{}{}}
+		var boxes []grid.Box
+		for range places {
+			y, x := r.Int64N(40), r.Int64N(40)
+			boxes = append(boxes, grid.Box{Y: grid.Range{Lo: y, Hi: y + 1}, X: grid.Range{Lo: x, Hi: x + 1}})
+			if !c.reach(0, boxes[len(boxes)-1]) {
+				t.Fatal("too many")
+			}
+		}
+		if !c.rest() {
+			t.Fatal("too many")
+		}
+		for index := range n.total {
+			read := n.vertex.Windows(n.tile(index))[0].Read
+			_, looked := c.tiles[index]
+			if slices.ContainsFunc(boxes, read.Meets) && !looked {
+				t.Fatalf("%d places: tile %s reads one, and is not looked at", places, n.tile(index).Box)
+			}
+		}
+		if places == 1 && len(c.tiles) > 9 {
+			t.Errorf("one cell reaches %d tiles", len(c.tiles))
+		}
 	}
 }
