@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -204,5 +205,28 @@ func pinAnother(l *Lock) {
 			im.Platforms["linux/riscv64"] = pin
 			return
 		}
+	}
+}
+
+// Somebody may start the program with a lock on the workspace.
+func TestALockOfTheFolderKeepsNobodyFromWritingForLong(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, LockName)
+	l := loaded(t, path)
+	l.Salts["slope"] = 1
+	if err := l.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := loaded(t, path).Salts["slope"]; got != 1 {
+		t.Errorf("salt %d", got)
 	}
 }

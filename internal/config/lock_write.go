@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"syscall"
+	"time"
 
 	"github.com/cubebuild/cube/internal/wholefile"
 )
@@ -33,11 +34,25 @@ func (l *Lock) write(path string) error {
 	if err != nil {
 		return err
 	}
+	if now, err := readAtMost(path, int64(lockLimits.Bytes)); err == nil && bytes.Equal(own, now) {
+		return nil
+	}
 	unlock, err := lockFolder(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := l.update(path, own); err != nil {
+		return err
+	}
+	if l.loaded != nil {
+		l.loaded = own
+	}
+	return nil
+}
+
+// update writes the lock, whose own text is given, over what the file says now.
+func (l *Lock) update(path string, own []byte) error {
 	now, err := readAtMost(path, int64(lockLimits.Bytes))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -48,26 +63,27 @@ func (l *Lock) write(path string) error {
 			return err
 		}
 	}
-	if !bytes.Equal(text, now) {
-		if err := wholefile.Write(path, text); err != nil {
-			return err
-		}
+	if bytes.Equal(text, now) {
+		return nil
 	}
-	if l.loaded != nil {
-		l.loaded = own
-	}
-	return nil
+	return wholefile.Write(path, text)
 }
 
-// lockFolder keeps others from writing a lock in a folder until unlock is
-// called. Where the file system has no such locks, nothing does.
+// patience is how long a lock of a folder is waited for: far longer than anybody
+// needs it who is about to write a cube.lock. Who holds it for longer wants it for
+// something else, and perhaps started this program with it ("flock . cube build").
+const patience = time.Second
+
+// lockFolder keeps others from writing a lock in a folder until unlock is called,
+// as far as that is to be had.
 func lockFolder(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err != syscall.EWOULDBLOCK && err != syscall.EINTR || time.Now().After(end) {
 			return func() { f.Close() }, nil
 		}
 	}
