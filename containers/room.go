@@ -9,28 +9,57 @@ import (
 )
 
 // makeRoom decides where an action's windows and outputs lie, and takes the room
-// for them: in memory where there is some, and on disk otherwise.
+// for them: in memory where there is some, and on disk otherwise. Nobody waits for
+// disk while he has a window that others may wait for.
 func (x *Executor) makeRoom(ctx context.Context, st *staged, a *Action) error {
 	own, err := x.takePart(ctx, st, a)
 	if err != nil {
 		return err
 	}
-	parts := partBytes(a.Sources)
-	release, ok := x.staging.inMemory(own + parts + outputBytes(a))
-	if st.inMemory = ok; ok {
-		st.give = append(st.give, release)
-		own, st.parts = 0, parts
-	} else {
-		st.partWith()
-		own = windowBytes(a.Inputs)
+	if own, err = x.takeMemory(ctx, st, a, own); err != nil {
+		return err
 	}
-	if own = a.onDisk(own, ok); own == 0 {
+	disk := a.onDisk(own, st.inMemory)
+	if disk == 0 {
 		return nil
 	}
-	if release, err = x.staging.TakeDisk(ctx, own); err == nil {
+	if len(st.shared) > 0 {
+		if release, ok := x.staging.atOnce(disk); ok {
+			st.give = append(st.give, release)
+			return nil
+		}
+		st.partWith()
+		a.OwnWindows = true
+		return x.makeRoom(ctx, st, a)
+	}
+	release, err := x.staging.TakeDisk(ctx, disk)
+	if err == nil {
 		st.give = append(st.give, release)
 	}
 	return err
+}
+
+// takeMemory takes the memory for an action with so many bytes of windows that it
+// shares with nobody, and returns how many bytes of windows are to be on disk, all
+// where there is none. Only what no disk could ever hold waits for memory.
+func (x *Executor) takeMemory(ctx context.Context, st *staged, a *Action, own int64) (onDisk int64, err error) {
+	rest := partBytes(a.Sources) + outputBytes(a)
+	release, ok := x.staging.inMemory(own + rest)
+	if !ok {
+		st.partWith()
+		own = windowBytes(a.Inputs)
+		if a.onDisk(own, false) > x.staging.conf.Disk && own+rest <= x.staging.conf.Memory {
+			if release, err = x.staging.waitForMemory(ctx, own+rest); err != nil {
+				return 0, err
+			}
+			ok = true
+		}
+	}
+	if st.inMemory = ok; !ok {
+		return own, nil
+	}
+	st.give, st.parts = append(st.give, release), partBytes(a.Sources)
+	return 0, nil
 }
 
 // onDisk is how many bytes of disk an action takes with so many of windows there,

@@ -65,6 +65,15 @@ func (s *Staging) inMemory(n int64) (release func(), ok bool) {
 	return func() { s.memory.Release(n) }, true
 }
 
+// waitForMemory takes n bytes of memory, which are no more than there ever are, and
+// waits until others give as many back.
+func (s *Staging) waitForMemory(ctx context.Context, n int64) (release func(), err error) {
+	if err := s.memory.Acquire(ctx, n); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	return func() { s.memory.Release(n) }, nil
+}
+
 // TakeDisk takes n bytes of disk, and waits until others give as many back. Where
 // there never are so many the error is [ErrStaging].
 func (s *Staging) TakeDisk(ctx context.Context, n int64) (release func(), err error) {

@@ -174,6 +174,64 @@ func TestAWindowThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 	leave()
 }
 
+// large is an action with a window of 2 MiB that others have, too, and so large a
+// scratch that it is on disk.
+func large() Action {
+	return Action{Inputs: []Input{{Role: "a", Window: graph.RequestInput{Format: graph.NPY}, Spec: graph.VarSpec{Name: "a", DType: graph.Uint8},
+		Values: make([]byte, 2<<20), Digest: graph.Sum([]byte("window"))}}, Limits: graph.Resources{Disk: graph.DefaultDisk + 1}}
+}
+
+func TestNoActionThatWaitsForDiskKeepsAWindowFromIt(t *testing.T) {
+	t.Parallel()
+	s, _ := newTestStaging(t, 8<<20, graph.DefaultDisk+1<<20) // less than scratch and window
+	x := &Executor{staging: s}
+	for range 2 { // the second is shown the window that it has in common with the first
+		a, st := large(), &staged{}
+		if err := x.makeRoom(t.Context(), st, &a); err != nil {
+			t.Fatal(err)
+		}
+		if len(st.shared) != 0 {
+			t.Error("a window is on disk, where there is no room for it and the scratch")
+		}
+		st.remove()
+	}
+	if !s.memory.TryAcquire(8<<20) || !s.disk.TryAcquire(s.conf.Disk) {
+		t.Error("room is not given back")
+	}
+}
+
+func TestAnActionThatNoDiskCanHoldWaitsForMemory(t *testing.T) {
+	t.Parallel()
+	s, _ := newTestStaging(t, 3<<20, 4<<20)
+	x := &Executor{staging: s}
+	action := func() (Action, *staged) {
+		a := large()
+		a.Limits.Disk, a.OwnWindows = graph.DefaultDisk, true
+		return a, &staged{}
+	}
+	a, first := action()
+	if err := x.makeRoom(t.Context(), first, &a); err != nil {
+		t.Fatal(err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	b, second := action()
+	if err := x.makeRoom(soon, second, &b); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it did not wait: %v", err)
+	}
+	second.remove()
+	got := make(chan error)
+	go func() { got <- x.makeRoom(t.Context(), second, &b) }()
+	first.remove()
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	second.remove()
+	if !s.memory.TryAcquire(3<<20) || !s.disk.TryAcquire(4<<20) {
+		t.Error("room is not given back")
+	}
+}
+
 func TestWhatAnActionTakesOfDiskIsKnownBeforehand(t *testing.T) {
 	t.Parallel()
 	const memory, disk = 1 << 20, 1 << 40
