@@ -78,7 +78,8 @@ func unfit(instance string, s resource.Shortage, tokens map[string]int) (at []st
 // sharing is the part that a build takes in the sharing of the machine, from
 // when the first action runs.
 type sharing struct {
-	open func() (*ledger.Ledger, error)
+	total resource.Amounts
+	open  func() (*ledger.Ledger, error)
 
 	mu     sync.Mutex
 	ledger *ledger.Ledger
@@ -86,7 +87,7 @@ type sharing struct {
 
 // sharing makes the part of a build of that name.
 func (a *app) sharing(name string, total resource.Amounts) *sharing {
-	return &sharing{open: func() (*ledger.Ledger, error) {
+	return &sharing{total: total, open: func() (*ledger.Ledger, error) {
 		path, err := a.ledgerPath()
 		if err != nil {
 			return nil, err
@@ -113,6 +114,9 @@ func (s *sharing) get() (_ *ledger.Ledger, err error) {
 	return s.ledger, err
 }
 
+// Total implements solve.Reserver.
+func (s *sharing) Total() resource.Amounts { return s.total.Clone() }
+
 // Try implements solve.Reserver.
 func (s *sharing) Try(ctx context.Context, d resource.Demand) (func(), error) {
 	l, err := s.get()
@@ -123,12 +127,12 @@ func (s *sharing) Try(ctx context.Context, d resource.Demand) (func(), error) {
 }
 
 // Reserve implements solve.Reserver.
-func (s *sharing) Reserve(ctx context.Context, d resource.Demand, notice func(resource.Shortage)) (func(), error) {
+func (s *sharing) Reserve(ctx context.Context, d resource.Demand, ready func() bool, notice func(resource.Shortage)) (func(), error) {
 	l, err := s.get()
 	if err != nil {
 		return nil, err
 	}
-	return l.Reserve(ctx, d, notice)
+	return l.Reserve(ctx, d, ready, notice)
 }
 
 // Close gives up what is still held. It may be called on what was never opened.

@@ -44,7 +44,7 @@ func (b *build) run(ctx context.Context, j *job, free func()) (done TileDone, er
 	if err != nil {
 		return done, err
 	}
-	policy := retries{j.Instance.RetryPolicy(b.Retry), machineMemory}
+	policy := retries{j.Instance.RetryPolicy(b.Retry), b.mostMemory}
 	defer func() { free() }()
 	for {
 		result, f, err := b.attempt(ctx, j, action, &done)

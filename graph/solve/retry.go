@@ -14,7 +14,7 @@ import (
 // retries decides what follows a failed attempt at one action.
 type retries struct {
 	graph.Retry
-	machine func() int64 // memory of the machine, in bytes; 0 where it is unknown
+	machine func() int64 // the most memory that an action can have, in bytes; 0 where it is unknown
 }
 
 // next is what follows a failed attempt, the how-manieth of which is given with
@@ -47,17 +47,16 @@ func (r retries) covers(f *containers.Failure) bool {
 }
 
 // grown is the memory limit after one that was too small. The ceiling is what
-// the policy says, or what the machine has; it lowers no limit.
+// the policy says, and never more than there can be; it lowers no limit.
 func (r retries) grown(memory int64) int64 {
-	ceiling := r.MaxMemory
-	if ceiling == 0 {
-		ceiling = r.machine()
-	}
-	if ceiling == 0 {
-		ceiling = math.MaxInt64
+	ceiling := int64(1 << 60)
+	for _, most := range []int64{r.MaxMemory, r.machine()} {
+		if most > 0 {
+			ceiling = min(ceiling, most)
+		}
 	}
 	grown := float64(memory) * r.MemoryFactor
-	return max(memory, int64(min(grown, float64(min(ceiling, 1<<60)))))
+	return max(memory, int64(min(grown, float64(ceiling))))
 }
 
 // pause is exponential, with up to half of it left to chance, so that many

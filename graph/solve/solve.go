@@ -56,12 +56,16 @@ type Provider interface {
 // from many goroutines at once. What it handed out is free again when release is
 // called, which may be called more than once.
 type Reserver interface {
+	// Total is what there is of each resource.
+	Total() resource.Amounts
 	// Try takes what an action asks for where it is to be had now; release is nil
 	// where it is not.
 	Try(ctx context.Context, d resource.Demand) (release func(), err error)
 	// Reserve waits for it. Where it must wait it calls notice, and again where that
-	// is for another thing.
-	Reserve(ctx context.Context, d resource.Demand, notice func(resource.Shortage)) (release func(), err error)
+	// is for another thing. Once it is to be had it asks ready, where that is not nil,
+	// whether it can be put to use: if not, nothing is taken and release is nil. ready
+	// must not block.
+	Reserve(ctx context.Context, d resource.Demand, ready func() bool, notice func(resource.Shortage)) (release func(), err error)
 }
 
 // Config says how a plan is executed.

@@ -171,14 +171,16 @@ func (l *Ledger) Try(ctx context.Context, d resource.Demand) (release func(), er
 		return nil, err
 	}
 	defer l.forget(w)
-	return l.try(ctx, w, false, nil)
+	return l.try(ctx, w, nil, nil)
 }
 
 // Reserve waits until the machine has what is wanted, and takes it: nobody else
 // gets it before release is called, or this process ends. Where it must wait it says
-// what for, and again where that becomes another thing. The error is ctx's, or the
-// file's, or that what is wanted is more than there is.
-func (l *Ledger) Reserve(ctx context.Context, d resource.Demand, notice func(resource.Shortage)) (release func(), err error) {
+// what for, and again where that becomes another thing. Where ready is not nil, and
+// says that what is wanted cannot be put to use now, nothing is taken and release is
+// nil: nobody is kept from it meanwhile. The error is ctx's, or the file's, or that
+// what is wanted is more than there is.
+func (l *Ledger) Reserve(ctx context.Context, d resource.Demand, ready func() bool, notice func(resource.Shortage)) (release func(), err error) {
 	w, err := l.waiter(d)
 	if err != nil {
 		return nil, err
@@ -187,8 +189,8 @@ func (l *Ledger) Reserve(ctx context.Context, d resource.Demand, notice func(res
 	var told resource.Shortage
 	for {
 		var short lack
-		release, err := l.try(ctx, w, true, &short)
-		if err != nil || release != nil {
+		release, err := l.try(ctx, w, ready, &short)
+		if err != nil || release != nil || short.freed == nil {
 			return release, err
 		}
 		if notice != nil && (short.Resource != told.Resource || short.Foreign() != told.Foreign()) {
@@ -230,10 +232,10 @@ func pause(ctx context.Context, freed <-chan struct{}) error {
 	return nil
 }
 
-// try takes what is wanted where it may. Otherwise it says what is lacking, and
-// where wait is set writes down who waits. Who does not wait comes after all who
-// do.
-func (l *Ledger) try(ctx context.Context, w *resource.Waiter, wait bool, short *lack) (release func(), err error) {
+// try takes what is wanted where it may, and where ready, if it is not nil, says so.
+// Otherwise it says what is lacking, if anything is, and writes down who waits; with
+// no short it does neither. Who does not wait comes after all who do.
+func (l *Ledger) try(ctx context.Context, w *resource.Waiter, ready func() bool, short *lack) (release func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err = l.exclusive(ctx, func(b *book) error {
@@ -243,15 +245,18 @@ func (l *Ledger) try(ctx context.Context, w *resource.Waiter, wait bool, short *
 			w.Ticket, w.Since = b.ticket, b.admitted
 		}
 		s, ok := b.line.Admit(*w, l.total)
-		if ok {
+		switch {
+		case ok && ready != nil && !ready():
+			l.drop(w)
+			return l.write()
+		case ok:
 			b.admitted++
 			l.own.Held.Add(w.Want)
 			l.drop(w)
 			want := w.Want
 			release = sync.OnceFunc(func() { l.release(want) })
 			return l.write()
-		}
-		if !wait {
+		case short == nil:
 			return nil
 		}
 		s.Others = b.foreign[s.Resource]

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 func hold(path string) {
 	l, err := Open(Config{Path: path, Total: machine, Name: "held"})
 	if err == nil {
-		_, err = l.Reserve(context.Background(), licensed, nil)
+		_, err = l.Reserve(context.Background(), licensed, nil, nil)
 	}
 	fmt.Println("held", err)
 	bufio.NewReader(os.Stdin).ReadByte() // until it is killed
@@ -86,7 +86,7 @@ func TestWhatAKilledBuildHeldIsFreeAgain(t *testing.T) {
 	told := make(chan resource.Shortage, 1)
 	done := make(chan error, 1)
 	go func() {
-		_, err := l.Reserve(t.Context(), licensed, func(s resource.Shortage) { told <- s })
+		_, err := l.Reserve(t.Context(), licensed, nil, func(s resource.Shortage) { told <- s })
 		done <- err
 	}()
 	if s := <-told; s.Resource != resource.Token("matlab") || s.Others != 1 {
@@ -119,7 +119,7 @@ func TestBuildsTogetherNeverTakeMoreThanThereIs(t *testing.T) {
 					if r.IntN(3) == 0 {
 						d.Tokens = map[string]int{"matlab": 1}
 					}
-					release, err := l.Reserve(t.Context(), d, nil)
+					release, err := l.Reserve(t.Context(), d, nil, nil)
 					if err != nil {
 						t.Error(err)
 						return
@@ -152,12 +152,12 @@ func TestWhoGivesUpTakesNothing(t *testing.T) {
 	t.Parallel()
 	at := path(t)
 	a, b := open(t, at), open(t, at)
-	release, err := a.Reserve(t.Context(), licensed, nil)
+	release, err := a.Reserve(t.Context(), licensed, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := b.Reserve(ctx, licensed, func(resource.Shortage) { cancel() }); !errors.Is(err, context.Canceled) {
+	if _, err := b.Reserve(ctx, licensed, nil, func(resource.Shortage) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v, want that it was cancelled", err)
 	}
 	release()
@@ -167,10 +167,32 @@ func TestWhoGivesUpTakesNothing(t *testing.T) {
 	}
 }
 
+func TestWhoCannotUseItNowLeavesItToOthers(t *testing.T) {
+	t.Parallel()
+	at := path(t)
+	a, b := open(t, at), open(t, at)
+	asked := 0
+	release, err := a.Reserve(t.Context(), licensed, func() bool { asked++; return false }, nil)
+	if release != nil || err != nil || asked != 1 {
+		t.Errorf("it was asked %d times, and took it: %v, %v", asked, release != nil, err)
+	}
+	if release, err = b.Try(t.Context(), licensed); release == nil {
+		t.Fatalf("the licence is not free: %v", err)
+	}
+	freed := false
+	_, err = a.Reserve(t.Context(), licensed, func() bool { return freed }, func(resource.Shortage) { freed = true; release() })
+	if err != nil {
+		t.Error(err)
+	}
+	if again, err := b.Try(t.Context(), licensed); again != nil || err != nil {
+		t.Errorf("two have the licence: %v", err)
+	}
+}
+
 func TestWhatIsMoreThanThereIsIsAnError(t *testing.T) {
 	t.Parallel()
 	l := open(t, path(t))
-	_, err := l.Reserve(t.Context(), resource.Demand{CPUs: 1, Tokens: map[string]int{"idl": 1}}, nil)
+	_, err := l.Reserve(t.Context(), resource.Demand{CPUs: 1, Tokens: map[string]int{"idl": 1}}, nil, nil)
 	if err == nil || err.Error() != "it needs 1 token of idl, and the machine has 0" {
 		t.Error(err)
 	}
