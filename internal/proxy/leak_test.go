@@ -273,3 +273,62 @@ func TestThePartsOfASecretThatAreSecretsCount(t *testing.T) {
 		})
 	}
 }
+
+// FuzzLook gives a body to a proxy, in pieces: what it passes holds no secret, as it
+// came and as any reader of gzip unpacks it, and what it does not pass holds one or
+// does not unpack.
+func FuzzLook(f *testing.F) {
+	const token = "t0ken/with+signs"
+	f.Add([]byte("a t0ken/with+signs"), false, uint8(3))
+	f.Add([]byte("nothing"), false, uint8(1))
+	f.Add(gzipped("a t0ken/with+signs"), true, uint8(7))
+	f.Add(append(gzipped("nothing"), gzipped("t0ken%2Fwith%2Bsigns")...), true, uint8(0))
+	f.Add(append(gzipped("nothing"), "t0ken"...), true, uint8(255))
+	f.Add(gzipped(strings.Repeat("x", 1<<17)), true, uint8(9))
+	f.Fuzz(func(t *testing.T, body []byte, packed bool, size uint8) {
+		const most = 1 << 16
+		p, err := New(Config{Secrets: []string{token}, Limits: Limits{Body: most}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		codings := []string{"identity"}
+		if packed {
+			codings = []string{"gzip"}
+		}
+		l := p.look(codings)
+		defer l.stop()
+		read, err := io.ReadAll(&looked{&inPieces{body, int(size) + 1}, l})
+		text := body
+		if packed {
+			z, bad := gzip.NewReader(bytes.NewReader(body))
+			if bad == nil {
+				text, bad = io.ReadAll(io.LimitReader(z, most+1))
+			}
+			if bad != nil && len(body) > 0 || len(text) > most {
+				if err == nil {
+					t.Errorf("passed what does not unpack: %v, %d bytes", bad, len(text))
+				}
+				return
+			}
+		}
+		leaks := p.kept.Redact(string(body)) != string(body) || p.kept.Redact(string(text)) != string(text)
+		if leaks != errors.Is(err, ErrSecret) || !leaks && (err != nil || !bytes.Equal(read, body)) {
+			t.Errorf("%q: leaks %v, got %v", body, leaks, err)
+		}
+	})
+}
+
+// inPieces reads so many bytes at a time.
+type inPieces struct {
+	left []byte
+	size int
+}
+
+func (r *inPieces) Read(b []byte) (int, error) {
+	if len(r.left) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b[:min(len(b), r.size)], r.left)
+	r.left = r.left[n:]
+	return n, nil
+}
