@@ -110,7 +110,7 @@ func writerOf(ctx context.Context, x exchange.Export, out string) (func(path str
 func writeFileAt(path string, write func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".cube-*")
 	if err != nil {
-		return err
+		return notWritten(path, err)
 	}
 	defer os.Remove(f.Name())
 	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil {
@@ -124,7 +124,7 @@ func writeFolder(path string, write func(dir string) error) error {
 	path = filepath.Clean(path)
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".cube-*")
 	if err != nil {
-		return err
+		return notWritten(path, err)
 	}
 	defer os.RemoveAll(dir)
 	if err := errors.Join(write(dir), os.Chmod(dir, 0o755)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -114,7 +115,7 @@ func runPlot(ctx context.Context, a *app, o plotOptions, name string) error {
 func writeWhole(path string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".cube-*")
 	if err != nil {
-		return err
+		return notWritten(path, err)
 	}
 	defer os.Remove(f.Name())
 	w := bufio.NewWriterSize(f, 1<<20)
@@ -123,6 +124,21 @@ func writeWhole(path string, write func(io.Writer) error) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// notWritten says of a file that could not be begun beside a path that it is the
+// path that cannot be written: a mistake, where its folder is not there or not
+// to be written to.
+func notWritten(path string, err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	mistake := errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
+	if err = fmt.Errorf("write %s: %w", path, err); mistake {
+		return &usageError{err}
+	}
+	return err
 }
 
 // plotting is one plot in the making.
