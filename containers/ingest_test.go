@@ -226,6 +226,8 @@ func hostile(t testing.TB) map[string]struct {
 		"zarr of other dtype":      {node(func(m *zarr.ArrayMeta) { m.DataType = zarr.Int32 }), "its dtype is int32"},
 		"zarr of other dims":       {node(func(m *zarr.ArrayMeta) { m.DimensionNames = []string{"x", "y"} }), `its dimensions are ["x" "y"], the tile asks for ["y" "x"]`},
 		"zarr of other units":      {node(func(m *zarr.ArrayMeta) { m.Attributes = zarr.Attributes{"units": "ft\x1b"} }), `its units are "ft\x1b", the producer declares "m"`},
+		"zarr of packed values":    {node(func(m *zarr.ArrayMeta) { m.Attributes = zarr.Attributes{"scale_factor": 0.1} }), "its attribute scale_factor is 0.1"},
+		"zarr of other nodata":     {node(func(m *zarr.ArrayMeta) { m.Attributes = zarr.Attributes{"_FillValue": -9999} }), "its attribute _FillValue has -9999 mean nodata"},
 		"zarr of vast chunks":      {node(func(m *zarr.ArrayMeta) { m.ChunkShape = []int{1 << 13, 1 << 13} }), "far larger than the array"},
 		"zarr of impossible chunk": {edited(`"chunk_shape":[6,8]`, `"chunk_shape":[1099511627776,1048576]`), "chunk shape"},
 		"zarr chunk of other size": {node(func(m *zarr.ArrayMeta) { m.Codecs = []codec.Spec{codec.Little()} }, chunk(values[:100])...), "chunk [0 0]"},

@@ -81,6 +81,9 @@ func sameZarr(role string, want graph.RequestOutput, a *zarr.Array, decoded int6
 	if units, ok := meta.Attributes["units"].(string); ok && units != "" && want.Units != "" && units != want.Units {
 		return bad(role, "its units are %q, the producer declares %q", units, want.Units)
 	}
+	if why := packed(want, meta); why != "" {
+		return bad(role, "%s", why)
+	}
 	chunks := int64(1)
 	for i, n := range meta.Shape {
 		chunks *= int64((n + meta.ChunkShape[i] - 1) / meta.ChunkShape[i])
