@@ -25,8 +25,8 @@ func place(v *graph.Vertex) (map[string]placed, map[string]graph.PartsKey, error
 			continue
 		}
 		split := v.Instance.Parts[role]
-		if split == nil {
-			split = graph.PartList(nil)
+		if split == nil { // not even into no part
+			return nil, nil, fmt.Errorf("%s: source %s was not split", v.Name, name)
 		}
 		key, err := split.Key(v)
 		if err != nil {
