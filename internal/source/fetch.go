@@ -70,12 +70,19 @@ func (c *Cache) fetchAlone(ctx context.Context, w Want) (_ Pin, err error) {
 	if ok && w.SHA256.IsZero() && last.ETag != "" {
 		part.known = &last
 	}
-	if err := c.download(ctx, w, part); errors.Is(err, errUnchanged) {
-		last.Time = time.Now().UnixNano()
-		return Pin{last.SHA256, last.Size}, c.remember(key, last)
-	} else if err != nil {
-		return Pin{}, err
+	if w.SHA256.IsZero() || part.pin().SHA256 != w.SHA256 { // else whoever began it had come to its end
+		if err := c.download(ctx, w, part); errors.Is(err, errUnchanged) {
+			last.Time = time.Now().UnixNano()
+			return Pin{last.SHA256, last.Size}, c.remember(key, last)
+		} else if err != nil {
+			return Pin{}, err
+		}
 	}
+	return c.finish(key, part)
+}
+
+// finish takes a partial file that is whole for what it is.
+func (c *Cache) finish(key string, part *partial) (Pin, error) {
 	// Once the file leaves its place, somebody else may take that: before, all
 	// there is to know is written.
 	p := part.pin()

@@ -109,6 +109,38 @@ func TestTheNextProcessGoesOnWithAFetch(t *testing.T) {
 	}
 }
 
+// TestWhatWasWholeIsNotFetchedAgain holds it where a process ended after the last
+// byte, and where the source is pinned, and so is known to be whole.
+func TestWhatWasWholeIsNotFetchedAgain(t *testing.T) {
+	t.Parallel()
+	uri, asked := server(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"one"`)
+		_, _ = io.WriteString(w, raster)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done() // nobody is told that this is all
+	})
+	dir := t.TempDir()
+	broken := quick(Config{Dir: dir})
+	ctx, cancel := context.WithCancel(t.Context())
+	broken.cfg.Progress = func(_ string, size, _ int64) {
+		if size == int64(len(raster)) {
+			cancel()
+		}
+	}
+	if _, err := broken.Pin(ctx, "", Want{URI: uri}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	c := quick(Config{Dir: dir})
+	want := Pin{graph.Sum([]byte(raster)), int64(len(raster))}
+	if p, err := c.Pin(t.Context(), "", Want{URI: uri, SHA256: want.SHA256}); err != nil || p != want || asked.Load() != 1 {
+		t.Errorf("%v %v, asked %d times", p, err, asked.Load())
+	}
+	if _, err := c.Verified(t.Context(), want.SHA256); err != nil {
+		t.Error(err)
+	}
+	checkNoPartial(t, c)
+}
+
 // TestASumIsHeldAgainstTheWholeByTheNextProcessToo holds it where the rest comes
 // with another process, from a server that tells the sum with the whole alone.
 func TestASumIsHeldAgainstTheWholeByTheNextProcessToo(t *testing.T) {
