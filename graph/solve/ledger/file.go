@@ -133,6 +133,22 @@ func parts(f *os.File) (int64, error) {
 	return min((info.Size()+part-1)/part, maxParts) - 1, nil
 }
 
+// fill takes the disk for a part, so that none is half written when that is full:
+// others could not read it. Where the file system cannot, it is taken as it is
+// written.
+func fill(f *os.File, off int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), 0, off, part)
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.EOPNOTSUPP, unix.ENOSYS:
+			return nil
+		}
+		return err
+	}
+}
+
 func offset(i int64) int64 { return (i + 1) * part }
 
 // others are the entries of the builds that live, but for part own.

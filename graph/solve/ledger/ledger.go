@@ -72,6 +72,9 @@ func (l *Ledger) enter() error {
 		if n < 0 {
 			l.open()
 		}
+		if err := fill(l.file, offset(l.part)); err != nil {
+			return err
+		}
 		return l.write()
 	}
 	return fmt.Errorf("%s: more than %d builds at once", l.file.Name(), maxParts)

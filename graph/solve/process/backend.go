@@ -49,8 +49,8 @@ type Config struct {
 	// Program and Init are the paths of cube-node and cube-worker; empty means the
 	// embedded ones.
 	Program, Init string
-	// Patience is how long a worker may take to stop an action that is cancelled,
-	// before it is killed. 0: 10 seconds.
+	// Patience is how long a worker may take to stop an action that is cancelled, or
+	// to end when it is no longer needed, before it is killed. 0: 10 seconds.
 	Patience time.Duration
 }
 
@@ -195,7 +195,7 @@ func (b *Backend) Run(ctx context.Context, a containers.Action) (*containers.Res
 	if err != nil {
 		return nil, err
 	}
-	r, usable, err := p.run(ctx, a, b.conf.Patience)
+	r, usable, err := p.run(ctx, a)
 	b.give(p, usable)
 	return r, err
 }
@@ -243,7 +243,7 @@ func (b *Backend) take(family string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.spawn(b.setup(s))
+	p, err := s.spawn(b.setup(s), b.conf.Patience)
 	if err != nil {
 		return nil, err
 	}

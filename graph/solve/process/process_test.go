@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +71,36 @@ func TestTheDiskOfTheStagingAreaIsThatOfAllWorkersTogether(t *testing.T) {
 		large.Limits.Disk = disk + 1
 		if _, err := b.Run(t.Context(), large); !errors.Is(err, containers.ErrStaging) {
 			t.Errorf("more disk than there ever is came to %v", err)
+		}
+	})
+}
+
+func TestAWorkerThatWasStoppedKeepsNoBuildFromItsEnd(t *testing.T) {
+	t.Parallel()
+	backendtest.With(t, func(t *testing.T, m backendtest.Machine, action backendtest.Maker) {
+		b := process.New(process.Config{State: m.State, Stage: m.Stage, Program: m.Node, Init: m.Init, Patience: 50 * time.Millisecond})
+		if err := b.Ready(); err != nil {
+			t.Fatal(err)
+		}
+		for _, pid := range b.PIDs() {
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended := make(chan error)
+		go func() { ended <- b.Close() }()
+		select {
+		case <-ended: // it says that the worker was killed
+		case <-t.Context().Done():
+		case <-time.After(20 * time.Second):
+			t.Error("it waits for the worker")
+			for _, pid := range b.PIDs() {
+				syscall.Kill(pid, syscall.SIGCONT)
+			}
+			<-ended
+		}
+		if left := b.PIDs(); len(left) != 0 {
+			t.Errorf("workers %v are left", left)
 		}
 	})
 }

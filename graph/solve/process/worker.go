@@ -27,8 +27,12 @@ type process struct {
 	said   *lastWords
 	family string // of the action that it ran last
 	number uint64 // of that action
-	once   sync.Once
-	ended  error
+	// patience is how long it may take to stop what is cancelled, or to end, before
+	// it is killed.
+	patience time.Duration
+
+	once  sync.Once
+	ended error
 }
 
 // lastWords keeps the end of what a worker printed: what Go says of a crash.
@@ -57,13 +61,13 @@ func (w *lastWords) String() string {
 }
 
 // spawn starts a worker and waits until it is ready.
-func (s *starter) spawn(setup wire.Setup) (*process, error) {
+func (s *starter) spawn(setup wire.Setup, patience time.Duration) (*process, error) {
 	conn, theirs, err := wire.Pair()
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
-	p := &process{conn: conn, said: &lastWords{}}
+	p := &process{conn: conn, said: &lastWords{}, patience: patience}
 	p.cmd = &exec.Cmd{
 		Path:       "/proc/self/fd/" + strconv.Itoa(int(s.program.Fd())),
 		Args:       []string{"cube-node", "serve"},
@@ -118,7 +122,7 @@ func (p *process) greet(s *starter, setup wire.Setup) error {
 }
 
 // run has the worker run an action. usable is false where it can run no other.
-func (p *process) run(ctx context.Context, a containers.Action, patience time.Duration) (r *containers.Result, usable bool, err error) {
+func (p *process) run(ctx context.Context, a containers.Action) (r *containers.Result, usable bool, err error) {
 	p.number++
 	f, err := wire.SayAction(p.number, a)
 	if err != nil {
@@ -126,7 +130,7 @@ func (p *process) run(ctx context.Context, a containers.Action, patience time.Du
 	}
 	over := make(chan struct{})
 	defer close(over)
-	defer context.AfterFunc(ctx, func() { p.cancel(f.Action, patience, over) })()
+	defer context.AfterFunc(ctx, func() { p.cancel(f.Action, over) })()
 	err = p.conn.Send(f)
 	for err == nil {
 		var answer wire.Frame
@@ -207,8 +211,8 @@ func (p *process) lost(ctx context.Context, cause error) error {
 }
 
 // cancel has the worker stop an action, and ends it where it does not.
-func (p *process) cancel(number uint64, patience time.Duration, over <-chan struct{}) {
-	timer := time.AfterFunc(patience, p.kill)
+func (p *process) cancel(number uint64, over <-chan struct{}) {
+	timer := time.AfterFunc(p.patience, p.kill)
 	defer timer.Stop()
 	// A worker that is gone, or takes nothing more, is found by whoever receives.
 	_ = p.conn.Send(wire.Frame{Kind: wire.Cancel, Action: number})
@@ -218,10 +222,12 @@ func (p *process) cancel(number uint64, patience time.Duration, over <-chan stru
 // kill ends the worker at once. It may be called at any time.
 func (p *process) kill() { _ = p.cmd.Process.Kill() }
 
-// end hangs up and waits for the worker's end.
+// end hangs up and waits for the worker's end. One that does not come to it, because
+// it was stopped, is killed.
 func (p *process) end() error {
 	p.once.Do(func() {
 		p.conn.Close()
+		defer time.AfterFunc(p.patience, p.kill).Stop()
 		p.ended = p.cmd.Wait()
 	})
 	return p.ended

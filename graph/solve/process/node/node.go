@@ -135,9 +135,20 @@ func (s *server) start(f wire.Frame) {
 		defer s.cancel(f.Action)
 		answer, end := s.answer(ctx, f)
 		defer end()
-		// Where the engine is gone nobody needs the answer.
-		_ = s.conn.Send(answer)
+		if err := s.conn.Send(answer); err != nil {
+			s.sayFault(f.Action, err)
+		}
 	})
+}
+
+// sayFault says of an action why its answer could not be sent. Where nothing can be,
+// it hangs up: the engine waits for an answer, or is gone.
+func (s *server) sayFault(number uint64, err error) {
+	// A text always has an encoding.
+	fault, _ := wire.Say(wire.Broken, number, wire.Fault{Text: fmt.Sprintf("send what came of it: %v", err)})
+	if s.conn.Send(fault) != nil {
+		s.conn.Close()
+	}
 }
 
 func (s *server) cancel(number uint64) {
