@@ -128,10 +128,11 @@ func (p *process) run(ctx context.Context, a containers.Action) (r *containers.R
 	if err != nil {
 		return nil, true, err
 	}
-	over := make(chan struct{})
+	sent, over := make(chan struct{}), make(chan struct{})
 	defer close(over)
-	defer context.AfterFunc(ctx, func() { p.cancel(f.Action, over) })()
+	defer context.AfterFunc(ctx, func() { p.cancel(f.Action, sent, over) })()
 	err = p.conn.Send(f)
+	close(sent)
 	for err == nil {
 		var answer wire.Frame
 		if answer, err = p.conn.Receive(); err != nil {
@@ -210,10 +211,12 @@ func (p *process) lost(ctx context.Context, cause error) error {
 	return &solve.LostError{Where: fmt.Sprintf("worker %d", p.cmd.Process.Pid), Why: why}
 }
 
-// cancel has the worker stop an action, and ends it where it does not.
-func (p *process) cancel(number uint64, over <-chan struct{}) {
+// cancel has the worker stop an action once it was sent, and ends the worker where
+// it does not.
+func (p *process) cancel(number uint64, sent, over <-chan struct{}) {
 	timer := time.AfterFunc(p.patience, p.kill)
 	defer timer.Stop()
+	<-sent
 	// A worker that is gone, or takes nothing more, is found by whoever receives.
 	_ = p.conn.Send(wire.Frame{Kind: wire.Cancel, Action: number})
 	<-over
