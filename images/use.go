@@ -24,7 +24,7 @@ func (s *Store) Use(ctx context.Context, img *Image) (dirs []string, release fun
 		defer unlock()
 		release, err = s.flock(ctx, usePrefix+strings.TrimPrefix(img.Manifest, "sha256:"), unix.LOCK_SH)
 	}
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		release, err = func() {}, nil
 	}
 	if err != nil {
