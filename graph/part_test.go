@@ -134,6 +134,28 @@ func TestAPartElsewhereChangesNoKey(t *testing.T) {
 	}
 }
 
+// A detection is of one moment, which may be the very beginning of a step.
+func TestAPartOfOneMomentIsSeenInItsStep(t *testing.T) {
+	t.Parallel()
+	const hour = 3600
+	v := daily(t, true)
+	for _, moment := range []int64{-1, 0, 1, hour, 24*hour - 1, 24 * hour, 48*hour - 1, 48 * hour} {
+		for _, length := range []int64{0, 1} {
+			part := graph.Part{SHA256: graph.Sum([]byte("one")), Extent: graph.Extent{Time: &[2]int64{moment, moment + length}}}
+			placed, err := v.Place([]graph.Part{part})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for tile := range v.Tiles() {
+				from, to := tile.Box.T.Lo*hour, tile.Box.T.Hi*hour
+				if sees := len(placed.At(tile)) == 1; sees != (from <= moment && moment < to) {
+					t.Errorf("%s sees a part of second %d, %d long: %v", tile.Box, moment, length, sees)
+				}
+			}
+		}
+	}
+}
+
 func TestAnIndexIsCheckedBeforeItIsBelieved(t *testing.T) {
 	t.Parallel()
 	nan := 0.0
