@@ -116,6 +116,9 @@ func (c *Cache) attempt(ctx context.Context, w Want, part *partial) error {
 	}
 	defer resp.Body.Close()
 	if err := accept(resp, part); err != nil {
+		if resp.StatusCode == http.StatusForbidden && isS3(w.URI) && c.cfg.S3.AccessKey == "" {
+			err = fmt.Errorf("%w, and there are no credentials to sign with (AWS_ACCESS_KEY_ID, or AWS_PROFILE)", err)
+		}
 		return err
 	}
 	limit := c.limit(w)

@@ -148,6 +148,10 @@ func TestObjectsAreFetchedFromAServerThatSpeaksS3(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "403") || strings.Contains(err.Error(), "another secret") {
 		t.Errorf("a wrong secret: %v", err)
 	}
+	_, err = quick(Config{Dir: t.TempDir(), S3: S3{Endpoint: wrong.Endpoint}}).Pin(t.Context(), "", Want{URI: "s3://data/plain.tif"})
+	if err == nil || !strings.Contains(err.Error(), "403 Forbidden, and there are no credentials") {
+		t.Errorf("no credentials: %v", err)
+	}
 }
 
 // TestABucketIsFollowedToItsRegion holds that AWS is asked again where it says that
