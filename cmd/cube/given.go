@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/cubebuild/cube/cube"
+	"github.com/cubebuild/cube/internal/ui"
 	"github.com/cubebuild/cube/lineage"
 )
 
@@ -18,11 +19,11 @@ func givenTo(c *cube.Cube, run string) string {
 	return typed(overrides(r.Command))
 }
 
-// typed writes overrides as they are typed.
+// typed writes overrides as they are typed, safe for a terminal.
 func typed(sets []string) string {
 	var b strings.Builder
 	for _, set := range sets {
-		b.WriteString(" --set " + shellWord(set))
+		b.WriteString(" --set " + ui.Printable([]byte(shellWord(set))))
 	}
 	return b.String()
 }
