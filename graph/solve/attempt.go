@@ -125,7 +125,7 @@ func (b *build) fail(ctx context.Context, j *job, limits graph.Resources, f dead
 	if err := b.conclude(done); err != nil {
 		return err
 	}
-	return errors.Join(b.bury(j, limits, f, done), b.rememberFailure(ctx, j, f, done.Log))
+	return errors.Join(b.disown(ctx, j), b.bury(j, limits, f, done), b.rememberFailure(ctx, j, f, done.Log))
 }
 
 // given is how many bytes the windows of a tile hold.

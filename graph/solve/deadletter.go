@@ -104,7 +104,8 @@ func failureOf(f *containers.Failure) deadletter.Failure {
 }
 
 // unbury drops the dead letter of an action that came to a result after all. One
-// that another build wrote meanwhile, where there was none, is left to [Settle].
+// that another build wrote meanwhile, where there was none, is left to [Settle] at
+// the end.
 func (b *build) unbury(j *job) error {
 	store := DeadLetters(b.Cube)
 	if err := b.letters.count(store); err != nil || b.letters.n.Load() == 0 {
@@ -135,8 +136,8 @@ func (b *build) setAside(j *job) (TileDone, bool, error) {
 	return done, true, nil
 }
 
-// Settle drops the dead letters of actions that have a result, which a build
-// that was killed may leave. The caller holds no claim.
+// Settle drops the dead letters of actions that have a result: another build's,
+// or one's that was killed. Run ends with it. The caller holds no claim.
 func Settle(c *cube.Cube) error {
 	store := DeadLetters(c)
 	ids, err := store.IDs()

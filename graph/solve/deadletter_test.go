@@ -64,6 +64,65 @@ func TestASpentActionIsKeptUntilItSucceeds(t *testing.T) {
 	}
 }
 
+// Two builds of one cube: what fails for the one comes to a result for the other,
+// which had seen no letters by then.
+func TestALetterOfAnotherBuildGoesWithTheResult(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.backend.fail = crash
+	if _, err := e.run(chain(), func(c *Config) { c.KeepGoing = true }, "base"); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	others, store := e.letters(), DeadLetters(e.open())
+	for _, l := range others {
+		if _, err := store.Remove(l.Action); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.backend.fail = nil
+	done := 0
+	if _, err := e.run(chain(), func(c *Config) {
+		c.Events = func(ev Event) (err error) {
+			if _, ok := ev.(TileDone); ok {
+				done++
+			}
+			if done == 1 {
+				for _, l := range others {
+					err = errors.Join(err, store.Put(l))
+				}
+			}
+			return err
+		}
+	}, "base"); err != nil {
+		t.Fatal(err)
+	}
+	if left := e.letters(); len(left) != 0 {
+		t.Errorf("all succeeded, and %d letters are left", len(left))
+	}
+}
+
+func TestAnActionThatFailsWhenItsResultIsLostIsKept(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	ws := chain()
+	e.build(ws, "base")
+	for _, gone := range []string{"objects", "actions/derivations"} {
+		if err := os.RemoveAll(e.open().Path(gone)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.backend.fail = crash
+	if _, err := e.run(ws, func(c *Config) { c.KeepGoing = true }, "base"); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	if err := Settle(e.open()); err != nil {
+		t.Fatal(err)
+	}
+	if all := e.letters(); len(all) != 16 {
+		t.Errorf("%d letters of 16 failures", len(all))
+	}
+}
+
 func TestOnlyTheChosenOnesAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

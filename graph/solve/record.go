@@ -207,6 +207,15 @@ func (b *build) store(ctx context.Context, j *job, rec *record) (*record, error)
 	return rec, err
 }
 
+// disown forgets the result of an action that failed when it was to be made again,
+// since objects of it are gone: an action with a result is taken to have succeeded.
+func (b *build) disown(ctx context.Context, j *job) error {
+	if has, err := HasResult(b.Cube, j.id); err != nil || !has {
+		return err
+	}
+	return b.Cube.Results().Delete(ctx, j.id)
+}
+
 // alias has the job's cover key stand for its ActionID.
 func (b *build) alias(ctx context.Context, j *job) error {
 	log := b.Cube.Results()

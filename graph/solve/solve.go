@@ -181,7 +181,7 @@ func Run(ctx context.Context, ws *graph.Workspace, plan *graph.Plan, c Config) (
 		err = errors.Join(err, moveErr)
 	}
 	if ctx.Err() == nil { // what no head shows is kept, too: nothing is in doubt once a build has ended by itself
-		err = errors.Join(err, b.Cube.Sync(ctx))
+		err = errors.Join(err, b.Cube.Sync(ctx), Settle(b.Cube))
 	}
 	if err == nil && len(b.result.Failures) > 0 {
 		err = ErrFailed
