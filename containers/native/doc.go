@@ -41,7 +41,8 @@
 // clocks (and boot time, by sysinfo), uname's release and version and other
 // values below /proc/sys, the CPU's own identification and the CPUs it may run
 // on, total memory by sysinfo, how much memory the machine's sockets take (/proc/net/sockstat), mount ids and device and inode numbers (in stat
-// and /proc/self/mountinfo), and random numbers; without root, also the number
+// and /proc/self/mountinfo), when files were read, changed and made (their times of
+// modification are 1970, but for an input that is a file of the cube's), and random numbers; without root, also the number
 // of the engine's user. A read-only bind goes through an overlay, so that
 // mountinfo does not show its source; a writable bind shows the source's path
 // within its file system there, which is why outputs are better kept in a Tmpfs.
