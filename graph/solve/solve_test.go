@@ -351,6 +351,45 @@ func TestAnIdenticalOutputStopsAChange(t *testing.T) {
 	}
 }
 
+// A head says what it came of last, also where that made no other version: what
+// would be made now is held against it.
+func TestAHeadNamesTheDerivationThatItWouldComeOfNow(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	head := func() cube.Head {
+		t.Helper()
+		h, _, err := e.open().Head(t.Context(), "base")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	other := chain()
+	other.Instances[0].Image.DiffIDs = []string{"sha256:other"} // makes the same values
+	e.build(chain(), "base")
+	first := head()
+	e.build(other, "base")
+	second := head()
+	if second.Version != first.Version || second.Derivation == first.Derivation {
+		t.Errorf("first %+v\nthen %+v", first, second)
+	}
+	e.build(chain(), "base")
+	for _, ev := range e.events {
+		if done, ok := ev.(VertexDone); ok && (!done.Known || done.Shown) {
+			t.Errorf("changed back it is known %v, and shown already %v", done.Known, done.Shown)
+		}
+	}
+	if third := head(); third.Version != first.Version || third.Derivation != first.Derivation {
+		t.Errorf("first %+v\nchanged back %+v", first, third)
+	}
+	e.build(chain(), "base")
+	for _, ev := range e.events {
+		if done, ok := ev.(VertexDone); ok && !done.Shown {
+			t.Error("it is shown, and is not said to be")
+		}
+	}
+}
+
 func TestALargerDomainRunsTheNewTilesAndThoseThatWereClipped(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
