@@ -49,6 +49,10 @@ func NewExecutor(c ExecutorConfig) *Executor {
 // ends with its action.
 func (x *Executor) Close() error { return x.pool.close() }
 
+// EndIdle ends the containers that wait for another action: what they have of the
+// machine is free then.
+func (x *Executor) EndIdle() { _ = x.pool.endIdle() } // one that cannot be ended is found by Close of its runner
+
 // Run runs an action to its end. A *Failure says that the producer failed;
 // the caller closes the result.
 func (x *Executor) Run(ctx context.Context, a Action) (*Result, error) {

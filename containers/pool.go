@@ -16,7 +16,8 @@ type pool struct {
 	busy   int
 	idle   []*served // that has been idle for longest is first
 	closed bool
-	ending sync.WaitGroup // those that nobody has asked for
+	ending int       // containers that are being ended
+	ended  sync.Cond // one of them was
 }
 
 // served is a container of a batch.
@@ -27,7 +28,11 @@ type served struct {
 	timer *time.Timer
 }
 
-func newPool(most int, idleFor time.Duration) *pool { return &pool{most: most, idleFor: idleFor} }
+func newPool(most int, idleFor time.Duration) *pool {
+	p := &pool{most: most, idleFor: idleFor}
+	p.ended.L = &p.mu
+	return p
+}
 
 // enter counts one more container at work, for which an idle one may have to go.
 func (p *pool) enter() { _ = p.take("") }
@@ -49,9 +54,24 @@ func (p *pool) take(kind string) *served {
 		gone = append(gone, p.idle[0])
 		p.remove(0)
 	}
+	_ = p.endAll(gone)
 	p.mu.Unlock()
-	_ = closeServed(gone)
 	return nil
+}
+
+// endAll ends containers that are off the idle ones. The lock is held, but for while
+// they end.
+func (p *pool) endAll(gone []*served) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	p.ending += len(gone)
+	p.mu.Unlock()
+	err := closeServed(gone)
+	p.mu.Lock()
+	p.ending -= len(gone)
+	p.ended.Broadcast()
+	return err
 }
 
 // remove takes a container off the idle ones. The lock is held.
@@ -79,32 +99,37 @@ func (p *pool) leave(s *served) {
 // expire ends a container that nobody has asked for.
 func (p *pool) expire(s *served) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for i := range p.idle {
 		if p.idle[i] == s {
 			p.remove(i)
-			p.ending.Add(1)
-			defer p.ending.Done()
-			p.mu.Unlock()
-			s.Close()
+			_ = p.endAll([]*served{s})
 			return
 		}
 	}
-	p.mu.Unlock()
 }
 
-// close ends all that is idle, and from then on what becomes so. It waits for
-// those whose time is over just then.
+// close ends all that is idle, and from then on what becomes so.
 func (p *pool) close() error {
 	p.mu.Lock()
 	p.closed = true
+	p.mu.Unlock()
+	return p.endIdle()
+}
+
+// endIdle ends all that is idle, and waits for what is being ended.
+func (p *pool) endIdle() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	gone := p.idle
 	for _, s := range gone {
 		s.timer.Stop()
 	}
 	p.idle = nil
-	p.mu.Unlock()
-	err := closeServed(gone)
-	p.ending.Wait()
+	err := p.endAll(gone)
+	for p.ending > 0 {
+		p.ended.Wait()
+	}
 	return err
 }
 

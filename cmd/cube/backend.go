@@ -25,8 +25,9 @@ const (
 // run.
 type backend struct {
 	solve.Backend
-	kind  string
-	close func() error
+	kind    string
+	endIdle func() // the containers that wait for another action
+	close   func() error
 }
 
 // checkBackend refuses what is no backend.
@@ -44,7 +45,8 @@ func (a *app) backend(p *project.Project, kind string, workers int) (*backend, e
 		kind = p.File.Backend.Kind
 	}
 	if kind != apart {
-		return &backend{lazyBackend{p.Executor}, kind, func() error { return nil }}, nil
+		b := lazyBackend{p.Executor}
+		return &backend{b, kind, b.endIdle, func() error { return nil }}, nil
 	}
 	cache, err := a.cacheDir()
 	if err != nil {
@@ -52,7 +54,7 @@ func (a *app) backend(p *project.Project, kind string, workers int) (*backend, e
 	}
 	b := process.New(process.Config{State: filepath.Join(cache, "sandbox"), Stage: p.Stage, Memory: p.File.Staging.Memory, Disk: p.File.Staging.Disk,
 		Workers: workers, Program: a.env("CUBE_NODE"), Init: a.env("CUBE_WORKER")})
-	return &backend{b, kind, b.Close}, nil
+	return &backend{b, kind, b.EndIdle, b.Close}, nil
 }
 
 // lazyBackend makes the sandbox when the first action needs one.
@@ -66,4 +68,11 @@ func (b lazyBackend) Run(ctx context.Context, action containers.Action) (*contai
 		return nil, err
 	}
 	return x.Run(ctx, action)
+}
+
+// endIdle is for when actions ran: the sandbox is made.
+func (b lazyBackend) endIdle() {
+	if x, err := b.executor(context.Background()); err == nil {
+		x.EndIdle()
+	}
 }

@@ -117,7 +117,7 @@ func runBuild(ctx context.Context, a *app, o buildOptions, targets []string) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, run.close()) }()
-	shared := a.sharing(p.File.Name, total)
+	shared := a.sharing(p.File.Name, total, run.endIdle)
 	defer func() { err = errors.Join(err, shared.Close()) }()
 	a.noticeHeld(p.Lock, prep.Plan)
 	c, err := p.Cube()

@@ -100,7 +100,7 @@ func runVerify(ctx context.Context, a *app, o verifyOptions, name string) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, run.close()) }()
-	shared := a.sharing(g.proj.File.Name, total)
+	shared := a.sharing(g.proj.File.Name, total, run.endIdle)
 	defer func() { err = errors.Join(err, shared.Close()) }()
 	conf := verify.Config{Dir: stage.Dir, Workspace: &prep.Workspace, Plan: plan, Compare: options, Watch: a.watch,
 		Solve: solve.Config{Imports: []*cube.Cube{g.cube}, Backend: run, Provider: g.proj, Host: hostOf(prep.Plan),

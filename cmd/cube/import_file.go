@@ -287,10 +287,11 @@ func (im *importing) build(ctx context.Context, display ui.Display, prep *projec
 	rec := newRecording(ctx, im.app, im.proj, prep, im.cube, []string{im.as})
 	began := time.Now()
 	var failed solve.TileDone
-	shared := im.app.sharing(im.proj.File.Name, machineTotal(im.proj.File.Backend, im.proj.File.Backend.Workers))
+	backend := lazyBackend{im.proj.Executor}
+	shared := im.app.sharing(im.proj.File.Name, machineTotal(im.proj.File.Backend, im.proj.File.Backend.Workers), backend.endIdle)
 	defer shared.Close()
 	result, err := solve.Run(ctx, &prep.Workspace, prep.Plan, solve.Config{
-		Cube: im.cube, Backend: lazyBackend{im.proj.Executor}, Provider: im.proj, RunID: rec.run.ID, Reserver: shared,
+		Cube: im.cube, Backend: backend, Provider: im.proj, RunID: rec.run.ID, Reserver: shared,
 		Workers: workers(0, im.proj.File.Backend.Workers), Chunks: im.proj.File.Storage.Chunks,
 		Events: func(e solve.Event) error {
 			if done, ok := e.(solve.TileDone); ok && done.Outcome.Unmade() {

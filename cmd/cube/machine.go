@@ -85,14 +85,15 @@ type sharing struct {
 	ledger *ledger.Ledger
 }
 
-// sharing makes the part of a build of that name.
-func (a *app) sharing(name string, total resource.Amounts) *sharing {
+// sharing makes the part of a build of that name, whose backend ends with endIdle what
+// waits for another action.
+func (a *app) sharing(name string, total resource.Amounts, endIdle func()) *sharing {
 	return &sharing{total: total, open: func() (*ledger.Ledger, error) {
 		path, err := a.ledgerPath()
 		if err != nil {
 			return nil, err
 		}
-		return ledger.Open(ledger.Config{Path: path, Total: total, Name: name})
+		return ledger.Open(ledger.Config{Path: path, Total: total, Name: name, EndIdle: endIdle})
 	}}
 }
 

@@ -22,6 +22,11 @@
 // Nothing but speed rests on the file: it may be deleted while no build runs. It
 // is of one boot of one machine, and its name says which.
 //
+// What an action of a batch had stays held when it ends, but for its processors: the
+// container that waits for the next one has it still. Its kin take it over; before
+// anybody else gets it the container is ended. While another build waits for it,
+// kin do so for three seconds.
+//
 // Who waits is written down too, and is passed over only so often (package
 // resource says how often); one that has not looked for two seconds, because it
 // was stopped, is passed over meanwhile.

@@ -21,18 +21,27 @@ type Config struct {
 	Path  string           // of the file; it is made where it is not there
 	Total resource.Amounts // what the machine has, to this build's knowledge
 	Name  string           // of the build, for people
+	// EndIdle, where it is not nil, ends what actions left for their kin. It is called
+	// before what that has is given to others. What is not taken up by then ends by
+	// itself, after less than four seconds.
+	EndIdle func()
 }
 
 // Ledger is one build's part in the sharing. Its methods may be called at once.
 type Ledger struct {
-	total resource.Amounts
-	file  *os.File
-	part  int64
+	total   resource.Amounts
+	file    *os.File
+	part    int64
+	endIdle func()
 
+	giving  sync.Mutex // held while something is given back that was left; before mu
 	mu      sync.Mutex // guards all below, and the lock on byte 0
 	own     Entry
 	written int64         // own.Seen, as it was last written
 	freed   chan struct{} // closed when something of this build's is free again
+	resting []resting     // what is held for kin; the oldest is first
+	looking bool          // after what is held for kin
+	closed  bool
 }
 
 // Open takes part in the sharing. The caller must close the ledger.
@@ -44,7 +53,7 @@ func Open(c Config) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	l := &Ledger{total: c.Total, file: f, part: -1, freed: make(chan struct{}),
+	l := &Ledger{total: c.Total, file: f, part: -1, endIdle: c.EndIdle, freed: make(chan struct{}),
 		own: Entry{PID: os.Getpid(), Name: c.Name, Held: resource.Amounts{}}}
 	err = l.exclusive(context.Background(), func(*book) error { return l.enter() })
 	if err != nil {
@@ -90,8 +99,10 @@ func (l *Ledger) open() {
 
 // Close gives up all that was reserved.
 func (l *Ledger) Close() error {
+	l.giveBack()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closed = true
 	return l.file.Close()
 }
 
@@ -101,7 +112,8 @@ func (l *Ledger) Total() resource.Amounts { return l.total.Clone() }
 // book is what the file says, while nobody else may write to it.
 type book struct {
 	line             resource.Line
-	foreign          resource.Amounts // held by other builds
+	foreign          resource.Amounts  // held by other builds
+	waiting          []resource.Waiter // of other builds
 	ticket, admitted uint64
 }
 
@@ -141,12 +153,12 @@ func (l *Ledger) read() (*book, error) {
 	err = others(l.file, l.part, func(e Entry) {
 		b.foreign.Add(e.Held)
 		if now-e.Seen < stale {
-			b.line.Waiting = append(b.line.Waiting, e.Waiting...)
+			b.waiting = append(b.waiting, e.Waiting...)
 		}
 	})
 	b.line.Held = b.foreign.Clone()
 	b.line.Held.Add(l.own.Held)
-	b.line.Waiting = append(b.line.Waiting, l.own.Waiting...)
+	b.line.Waiting = slices.Concat(b.waiting, l.own.Waiting)
 	b.line.Admitted = b.admitted
 	return b, err
 }
@@ -174,7 +186,7 @@ func (l *Ledger) Try(ctx context.Context, d resource.Demand) (release func(), er
 		return nil, err
 	}
 	defer l.forget(w)
-	return l.try(ctx, w, nil, nil)
+	return l.try(ctx, w, d.Kin, nil, nil)
 }
 
 // Reserve waits until the machine has what is wanted, and takes it: nobody else
@@ -192,9 +204,12 @@ func (l *Ledger) Reserve(ctx context.Context, d resource.Demand, ready func() bo
 	var told resource.Shortage
 	for {
 		var short lack
-		release, err := l.try(ctx, w, ready, &short)
+		release, err := l.try(ctx, w, d.Kin, ready, &short)
 		if err != nil || release != nil || short.freed == nil {
 			return release, err
+		}
+		if short.Resource != resource.CPU && l.due() && l.giveBack() {
+			continue
 		}
 		if notice != nil && (short.Resource != told.Resource || short.Foreign() != told.Foreign()) {
 			told = short.Shortage
@@ -238,7 +253,7 @@ func pause(ctx context.Context, freed <-chan struct{}) error {
 // try takes what is wanted where it may, and where ready, if it is not nil, says so.
 // Otherwise it says what is lacking, if anything is, and writes down who waits; with
 // no short it does neither. Who does not wait comes after all who do.
-func (l *Ledger) try(ctx context.Context, w *resource.Waiter, ready func() bool, short *lack) (release func(), err error) {
+func (l *Ledger) try(ctx context.Context, w *resource.Waiter, kin string, ready func() bool, short *lack) (release func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err = l.exclusive(ctx, func(b *book) error {
@@ -247,17 +262,27 @@ func (l *Ledger) try(ctx context.Context, w *resource.Waiter, ready func() bool,
 			b.ticket++
 			w.Ticket, w.Since = b.ticket, b.admitted
 		}
-		s, ok := b.line.Admit(*w, l.total)
+		ask := *w
+		left := l.left(kin, w.Want)
+		if left >= 0 {
+			ask.Want = resource.Amounts{resource.CPU: w.Want[resource.CPU]}
+		}
+		s, ok := b.line.Admit(ask, l.total)
 		switch {
 		case ok && ready != nil && !ready():
 			l.drop(w)
 			return l.write()
 		case ok:
 			b.admitted++
-			l.own.Held.Add(w.Want)
+			l.own.Held.Add(ask.Want)
+			began := time.Now()
+			if left >= 0 {
+				began = l.resting[left].began
+				l.resting = slices.Delete(l.resting, left, left+1)
+			}
 			l.drop(w)
 			want := w.Want
-			release = sync.OnceFunc(func() { l.release(want) })
+			release = sync.OnceFunc(func() { l.release(kin, want, began) })
 			return l.write()
 		case short == nil:
 			return nil
@@ -290,10 +315,21 @@ func (l *Ledger) forget(w *resource.Waiter) {
 	l.drop(w) // the file is told with the next write: who waits there is passed over soon
 }
 
-// release gives back.
-func (l *Ledger) release(held resource.Amounts) {
+// release gives back, or leaves to kin what others do not wait for.
+func (l *Ledger) release(kin string, held resource.Amounts, began time.Time) {
+	if kin != "" && l.endIdle != nil {
+		if l.leave(kin, held, began) {
+			return
+		}
+		l.endIdle()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.free(held)
+}
+
+// free gives back. The lock is held.
+func (l *Ledger) free(held resource.Amounts) {
 	l.own.Held.Sub(held)
 	// What cannot be written now is written with the next reservation, or is
 	// free when this process ends.

@@ -189,6 +189,88 @@ func TestWhoCannotUseItNowLeavesItToOthers(t *testing.T) {
 	}
 }
 
+// kin opens a ledger with one licence in use by an action that has kin, and counts
+// how often what is idle is ended.
+func kin(t *testing.T, at string) (l *Ledger, d resource.Demand, release func(), ended *atomic.Int32) {
+	t.Helper()
+	ended = &atomic.Int32{}
+	l, err := Open(Config{Path: at, Total: machine, Name: t.Name(), EndIdle: func() { ended.Add(1) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	d = licensed
+	d.Kin = "slope"
+	if release, err = l.Try(t.Context(), d); release == nil {
+		t.Fatal(err)
+	}
+	return l, d, release, ended
+}
+
+func TestKinTakeOverALicenceAndNobodyElseDoes(t *testing.T) {
+	t.Parallel()
+	at := path(t)
+	l, d, release, ended := kin(t, at)
+	other := open(t, at)
+	release()
+	if release, err := other.Try(t.Context(), licensed); release != nil || err != nil {
+		t.Fatalf("what an idle container has was given to another build: %v", err)
+	}
+	if all, err := other.Try(t.Context(), resource.Demand{CPUs: 2}); all == nil {
+		t.Errorf("what is idle has processors: %v", err)
+	} else {
+		all()
+	}
+	if release, err := l.Try(t.Context(), licensed); release != nil || err != nil {
+		t.Errorf("who is no kin took it over: %v", err)
+	}
+	release, err := l.Try(t.Context(), d)
+	if release == nil || ended.Load() != 0 {
+		t.Fatalf("kin did not take it over: %v", err)
+	}
+	if again, err := l.Try(t.Context(), d); again != nil || err != nil {
+		t.Errorf("two took it over: %v", err)
+	}
+	release()
+}
+
+func TestWhatIsIdleEndsBeforeOthersHaveItsLicence(t *testing.T) {
+	t.Parallel()
+	for name, rest := range map[string]bool{"who comes while it is idle": true, "who came before": false} {
+		for _, foreign := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, of another build: %v", name, foreign), func(t *testing.T) {
+				t.Parallel()
+				at := path(t)
+				l, _, release, ended := kin(t, at)
+				who := l
+				if foreign {
+					who = open(t, at)
+				}
+				notice := func(resource.Shortage) { release() }
+				if rest {
+					release()
+					notice = nil
+				}
+				if _, err := who.Reserve(t.Context(), licensed, nil, notice); err != nil {
+					t.Fatal(err)
+				}
+				if ended.Load() != 1 {
+					t.Errorf("what was idle was ended %d times", ended.Load())
+				}
+			})
+		}
+	}
+}
+
+func TestAClosedLedgerLeavesNothingIdle(t *testing.T) {
+	t.Parallel()
+	l, _, release, ended := kin(t, path(t))
+	release()
+	if err := l.Close(); err != nil || ended.Load() != 1 {
+		t.Errorf("what was idle was ended %d times: %v", ended.Load(), err)
+	}
+}
+
 func TestWhatIsMoreThanThereIsIsAnError(t *testing.T) {
 	t.Parallel()
 	l := open(t, path(t))

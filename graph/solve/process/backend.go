@@ -160,6 +160,20 @@ func (b *Backend) Close() error {
 	return errors.Join(errs...)
 }
 
+// EndIdle ends the workers that run nothing, and the containers that wait in them.
+func (b *Backend) EndIdle() {
+	b.mu.Lock()
+	idle := b.idle
+	b.idle = nil
+	for _, p := range idle {
+		delete(b.alive, p)
+	}
+	b.mu.Unlock()
+	for _, p := range idle {
+		_ = p.end() // it has no action that could be lost
+	}
+}
+
 // PIDs are the workers that there are.
 func (b *Backend) PIDs() []int {
 	b.mu.Lock()

@@ -68,6 +68,13 @@ func (a Amounts) Clone() Amounts {
 	return maps.Clone(a)
 }
 
+// Lasting is all but the processors, which what is idle does not use.
+func (a Amounts) Lasting() Amounts {
+	b := a.Clone()
+	delete(b, CPU)
+	return b
+}
+
 // Names are the resources that there is some of, in order.
 func (a Amounts) Names() []Name { return slices.Sorted(maps.Keys(a)) }
 

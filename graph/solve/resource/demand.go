@@ -15,13 +15,21 @@ type Demand struct {
 	Assumed bool
 	GPUs    int
 	Tokens  map[string]int
+	// Kin, where it is not "", names the actions that may take over what this one had
+	// but for its processors: what it leaves, a container that waits for the next of
+	// them, has it still.
+	Kin string
 }
 
 // Of is what an action of an instance asks for.
 func Of(inst *graph.Instance) Demand {
 	c := inst.Manifest.Capabilities
 	scarce := inst.Scarce.Or(c.Scarce)
-	return Demand{CPUs: max(c.CPUs, 0), Memory: inst.Limits().Memory, Assumed: max(inst.Resources.Memory, c.Memory) == 0,
+	kin := ""
+	if c.Batch > 1 {
+		kin = inst.Name
+	}
+	return Demand{Kin: kin, CPUs: max(c.CPUs, 0), Memory: inst.Limits().Memory, Assumed: max(inst.Resources.Memory, c.Memory) == 0,
 		GPUs: scarce.GPUs, Tokens: scarce.Tokens}
 }
 
