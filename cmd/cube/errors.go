@@ -112,6 +112,7 @@ func exitCode(ctx context.Context, err error) int {
 
 		refused *solve.RefusedError
 		absent  *project.AbsentError
+		failure *containers.Failure
 	)
 	switch {
 	case errors.As(err, &own):
@@ -124,6 +125,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitFailed
 	case errors.As(err, &locked), errors.As(err, &drift), errors.As(err, &unlock):
 		return exitLocked
+	case errors.As(err, &failure): // also where it is shown at its place in cube.yaml
+		return exitFailed
 	case errors.As(err, &usage), errors.As(err, &yaml), errors.As(err, &yamls),
 		errors.Is(err, config.ErrNoWorkspace), isPlanError(err):
 		return exitUsage
