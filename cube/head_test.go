@@ -214,18 +214,21 @@ func TestSweepRemovesWhatTheDeadLeft(t *testing.T) {
 	orphan := c.Path("staging", "orphan")
 	temp := c.Path(tempPrefix + "123")
 	view := c.Path("zarr", tempPrefix+"view")
-	for _, d := range []string{orphan, view} {
+	log, index := c.Path("actions", "results.new"), c.Path("actions", "derivations.index.new")
+	for _, d := range []string{orphan, view, c.Path("actions")} {
 		if err := os.MkdirAll(d, 0o777); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(temp, nil, 0o644); err != nil {
-		t.Fatal(err)
+	for _, f := range []string{temp, log, index} {
+		if err := os.WriteFile(f, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if r, err := c.Sweep(t.Context()); err != nil || r.Unclean {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	for _, gone := range []string{theirs.Dir, theirs.Dir + lockSuffix, orphan, temp, view} {
+	for _, gone := range []string{theirs.Dir, theirs.Dir + lockSuffix, orphan, temp, view, log, index} {
 		if _, err := os.Lstat(gone); !os.IsNotExist(err) {
 			t.Errorf("%s is still there", gone)
 		}

@@ -86,7 +86,7 @@ func (c *Cube) Sweep(ctx context.Context) (cas.Recovered, error) {
 	if err := c.Use(ctx); err != nil {
 		return cas.Recovered{}, fmt.Errorf("sweep: %w", err)
 	}
-	for _, sweep := range []func() error{c.sweepStaging, c.sweepTemps, c.sweepViews, c.sweepCheckpoints} {
+	for _, sweep := range []func() error{c.sweepStaging, c.sweepTemps, c.sweepViews, c.sweepCheckpoints, c.results.Sweep, c.derived.Sweep} {
 		if err := sweep(); err != nil {
 			return cas.Recovered{}, fmt.Errorf("sweep: %w", err)
 		}

@@ -46,7 +46,7 @@ func (l *Log) keepIndex() {
 		return
 	}
 	// It is not made durable: what is not whole is not read.
-	temp := l.indexPath() + ".new"
+	temp := l.indexPath() + newSuffix
 	if err = os.WriteFile(temp, b, 0o666); err == nil {
 		err = os.Rename(temp, l.indexPath())
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -262,9 +263,23 @@ func (l *Log) Compact(ctx context.Context, keep func(key graph.Digest, value []b
 	return shed, nil
 }
 
+// Sweep removes what killed processes left of new forms of the log and of its
+// index. Nobody may be compacting the log; an index that is being kept may be lost.
+func (l *Log) Sweep() error {
+	for _, path := range []string{l.path, l.indexPath()} {
+		if err := os.Remove(path + newSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// newSuffix names what is to be renamed over a file.
+const newSuffix = ".new"
+
 // rewrite makes a new file beside the log and renames it over the log.
 func (l *Log) rewrite(ctx context.Context, keep func(graph.Digest, []byte) bool) error {
-	temp := l.path + ".new"
+	temp := l.path + newSuffix
 	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return err
