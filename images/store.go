@@ -1,7 +1,6 @@
 package images
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cubebuild/cube/images/internal/layer"
+	"github.com/cubebuild/cube/internal/wholefile"
 )
 
 // Config tunes a Store. The zero value is right for most.
@@ -236,22 +236,20 @@ func validDigest(d string) bool {
 	return err == nil
 }
 
-// writeRecord writes one of the store's own records: a line with the digest of
-// what follows, which is JSON.
+// writeRecord writes one of the store's own records: JSON, sealed.
 func (s *Store) writeRecord(name string, v any) error {
-	b := marshal(v)
-	return s.writeFile(name, append([]byte(digestOf(b)+"\n"), b...))
+	return s.writeFile(name, wholefile.Seal(marshal(v)))
 }
 
 // readRecord reads one of the store's own records; one that is missing or not
 // whole is not there: it is made again.
 func readRecord[T any](path string) (*T, bool) {
-	b, err := os.ReadFile(path)
+	sealed, err := os.ReadFile(path)
 	if err != nil {
 		return nil, false
 	}
-	digest, b, _ := bytes.Cut(b, []byte("\n"))
-	if string(digest) != digestOf(b) {
+	b, _, whole := wholefile.Unseal(sealed)
+	if !whole {
 		return nil, false
 	}
 	var v T

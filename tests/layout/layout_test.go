@@ -38,7 +38,7 @@ var rooms = map[string][]string{
 
 	"containers":  append([]string{"internal/npy", "internal/secret"}, below...),
 	"graph/solve": append([]string{"containers"}, below...),
-	"images":      {"graph", "cube/grid"},
+	"images":      {"graph", "cube/grid", "internal/wholefile"},
 	"lineage":     append([]string{"graph/solve", "containers", "internal/credential", "internal/wholefile"}, below...),
 	"dagger":      append([]string{"graph/solve", "containers", "images"}, below...),
 
