@@ -43,7 +43,8 @@ func (x *Executor) makeRoom(ctx context.Context, st *staged, a *Action) error {
 // shares with nobody, and returns how many bytes of windows are to be on disk, all
 // where there is none. Only what no disk could ever hold waits for memory.
 func (x *Executor) takeMemory(ctx context.Context, st *staged, a *Action, own int64) (onDisk int64, err error) {
-	rest := partBytes(a.Sources) + outputBytes(a)
+	parts := partBytes(a.Sources)
+	rest := parts + outputBytes(a)
 	release, ok := x.staging.inMemory(own + rest)
 	if !ok {
 		st.partWith()
@@ -58,7 +59,7 @@ func (x *Executor) takeMemory(ctx context.Context, st *staged, a *Action, own in
 	if st.inMemory = ok; !ok {
 		return own, nil
 	}
-	st.give, st.parts = append(st.give, release), partBytes(a.Sources)
+	st.give, st.parts = append(st.give, release), parts
 	return 0, nil
 }
 
