@@ -232,9 +232,7 @@ func footprint(crs grid.CRS, b [4]float64) grid.Lattice {
 
 // stepsOf are the steps of an axis that a time meets; an instant meets one.
 func stepsOf(a grid.TimeAxis, from, to int64) grid.Range {
-	r := grid.Range{Lo: grid.FloorDiv(from-a.Origin, a.Step), Hi: grid.FloorDiv(to-1-a.Origin, a.Step) + 1}
-	r.Hi = max(r.Hi, r.Lo+1)
-	return r
+	return grid.Range{Lo: from - a.Origin, Hi: max(to, from+1) - a.Origin}.Coarsen(a.Step)
 }
 
 // At returns the parts that a tile meets, in order.
