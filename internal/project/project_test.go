@@ -371,17 +371,26 @@ func TestADriverDescribesEachContentOnce(t *testing.T) {
 	}
 }
 
+// newBenchLikeItsSource is newBench with the grid of its source, which is 4 wide.
+func newBenchLikeItsSource(t *testing.T) *bench {
+	t.Helper()
+	b := newBench(t)
+	b.edit(t, "cube.yaml", "grid: {crs: \"EPSG:32613\", resolution: 10, bounds: [400000, 4400000, 400040, 4400020]}", "grid: {like: survey}")
+	if w := width(b.prepare(t)); w != 4 {
+		t.Fatalf("the grid is %d wide", w)
+	}
+	return b
+}
+
+// width is how many cells the default grid has from west to east.
+func width(p *project.Prepared) int64 { return p.Workspace.Grids["default"].Box.X.Len() }
+
 // A driver that is mended describes its sources anew: what it said before is
 // pinned, and so would decide the grid for ever. Where it says the same, nothing
 // comes of it.
 func TestAChangedDriverIsAskedAgain(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	b.edit(t, "cube.yaml", "grid: {crs: \"EPSG:32613\", resolution: 10, bounds: [400000, 4400000, 400040, 4400020]}", "grid: {like: survey}")
-	width := func(p *project.Prepared) int64 { return p.Workspace.Grids["default"].Box.X.Len() }
-	if w := width(b.prepare(t)); w != 4 {
-		t.Fatalf("the grid is %d wide", w)
-	}
+	b := newBenchLikeItsSource(t)
 	b.edit(t, "producers/heights/main.go", "check(os.WriteFile(r.Outputs", "head = bytes.Replace(head, []byte(`\"width\": 4`), []byte(`\"width\": 3`), 1)\n\tcheck(os.WriteFile(r.Outputs")
 	if w := width(b.prepare(t)); w != 3 {
 		t.Errorf("with the mended driver the grid is %d wide", w)
@@ -430,12 +439,7 @@ func TestADamagedDescriptionIsNotBelieved(t *testing.T) {
 
 func TestADescriptionIsOfTheParamsItWasAskedWith(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	b.edit(t, "cube.yaml", "grid: {crs: \"EPSG:32613\", resolution: 10, bounds: [400000, 4400000, 400040, 4400020]}", "grid: {like: survey}")
-	width := func(p *project.Prepared) int64 { return p.Workspace.Grids["default"].Box.X.Len() }
-	if w := width(b.prepare(t)); w != 4 {
-		t.Fatalf("the grid is %d wide", w)
-	}
+	b := newBenchLikeItsSource(t)
 	says := strings.Replace(strings.SplitN(b.read(t, "data/heights.txt"), "\n", 2)[0], `"width": 4`, `"width": 3`, 1)
 	text := b.read(t, "cube.yaml")
 	b.edit(t, "cube.yaml", "sources: {table: survey}", "sources: {table: survey}, params: {says: '"+says+"'}")

@@ -85,6 +85,17 @@ func TestAFetchGoesOnWhereItsLineBroke(t *testing.T) {
 	}
 }
 
+// breakOff begins a fetch, as a process that is stopped on the way does.
+func breakOff(t *testing.T, dir, uri string) {
+	t.Helper()
+	broken := quick(Config{Dir: dir})
+	ctx, cancel := context.WithCancel(t.Context())
+	broken.cfg.Progress = func(string, int64, int64) { cancel() }
+	if _, err := broken.Pin(ctx, "", Want{URI: uri}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
 func TestTheNextProcessGoesOnWithAFetch(t *testing.T) {
 	t.Parallel()
 	var got []string
@@ -93,12 +104,7 @@ func TestTheNextProcessGoesOnWithAFetch(t *testing.T) {
 		serveRaster(w, r)
 	})
 	dir := t.TempDir()
-	broken := quick(Config{Dir: dir})
-	ctx, cancel := context.WithCancel(t.Context())
-	broken.cfg.Progress = func(string, int64, int64) { cancel() }
-	if _, err := broken.Pin(ctx, "", Want{URI: uri}); !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
+	breakOff(t, dir, uri)
 	c := quick(Config{Dir: dir})
 	if err := c.Sweep(); err != nil {
 		t.Fatal(err)
@@ -158,12 +164,7 @@ func TestASumIsHeldAgainstTheWholeByTheNextProcessToo(t *testing.T) {
 				serveRaster(w, r)
 			})
 			dir := t.TempDir()
-			broken := quick(Config{Dir: dir})
-			ctx, cancel := context.WithCancel(t.Context())
-			broken.cfg.Progress = func(string, int64, int64) { cancel() }
-			if _, err := broken.Pin(ctx, "", Want{URI: uri}); !errors.Is(err, context.Canceled) {
-				t.Fatal(err)
-			}
+			breakOff(t, dir, uri)
 			if _, err := quick(Config{Dir: dir}).Pin(t.Context(), "", Want{URI: uri}); err == nil || !strings.Contains(err.Error(), "the server's own") {
 				t.Errorf("got %v", err)
 			}
